@@ -1,0 +1,62 @@
+"""Curvature at a point as linear operators of SciPy."""
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from secondorder.losses.output_hessian import Array
+from secondorder.objective import Point
+
+
+class Curvature(LinearOperator):
+    """A symmetric P x P matrix known through its products."""
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+        super().__init__(np.dtype(np.float64), (point.w.shape[0],) * 2)
+
+    def _adjoint(self) -> "Curvature":
+        return self
+
+    def diagonal(self) -> Array:
+        """The diagonal, shape (P,)."""
+        return np.diagonal(self.dense()).copy()
+
+    def dense(self) -> np.ndarray:
+        """The matrix written out, shape (P, P), column by column."""
+        return np.column_stack([self.matvec(e) for e in np.eye(self.shape[0])])
+
+
+class GaussNewton(Curvature):
+    """``B = J' H J + diag(penalty)``; the Hessian itself where the model is linear.
+
+    It is positive semidefinite for a convex loss (Schraudolph, Fast curvature matrix-vector products
+    for second-order gradient descent, Neural Computation 14, 2002).
+    """
+
+    def _matvec(self, v: Array) -> Array:
+        point = self.point
+        return point.forward.gauss_newton_product(point.H, v) + point.objective.penalty * v
+
+    def diagonal(self) -> Array:
+        """``diag(B)``, shape (P,); one pass over X."""
+        point = self.point
+        return point.forward.gauss_newton_diagonal(point.H) + point.objective.penalty
+
+    def dense(self) -> np.ndarray:
+        """``B`` written out, shape (P, P); one pass over X."""
+        B = self.point.forward.gauss_newton_dense(self.point.H)
+        B.flat[:: len(B) + 1] += self.point.objective.penalty
+        return B
+
+
+class Hessian(Curvature):
+    """``A = J' H J + (dJ)' G + diag(penalty)``, the product rule on ``w -> J(w)' G(f(w))``.
+
+    A product costs about two gradients (Pearlmutter, Fast exact multiplication by the Hessian,
+    Neural Computation 6, 1994).
+    """
+
+    def _matvec(self, v: Array) -> Array:
+        point = self.point
+        bending = point.forward.vjp_derivative(v, point.G)
+        return point.forward.gauss_newton_product(point.H, v) + bending + point.objective.penalty * v

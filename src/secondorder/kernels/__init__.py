@@ -1,0 +1,41 @@
+"""Loops over rows compiled by Numba, and the rule for when they repay their cost.
+
+Importing this package imports no Numba; its modules (``dense``, ``csr``, ``softmax``, ``logistic``)
+do, and are imported by the first problem large enough. They take and return plain arrays.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+# Importing Numba and loading the compiled loops costs about half a second, once per process.
+# Below these sizes a whole fit in plain NumPy costs less.
+POINTWISE_ELEMENTS = 2**17
+DENSE_MULTIPLICATIONS = 2**22
+SPARSE_MULTIPLICATIONS = 2**20
+
+
+def pointwise_repays(S: Any) -> bool:
+    """Whether the loss of outputs `S` (n, K) is worth a compiled loop."""
+    return isinstance(S, np.ndarray) and S.dtype == np.float64 and S.size >= POINTWISE_ELEMENTS
+
+
+def dense_repays(X: Any, n_outputs: int) -> bool:
+    """Whether products with the dense `X` are worth compiled loops, which need C order."""
+    return (
+        isinstance(X, np.ndarray)
+        and X.dtype in (np.float64, np.float32)
+        and X.flags.c_contiguous
+        and X.size * n_outputs >= DENSE_MULTIPLICATIONS
+    )
+
+
+def sparse_repays(X: Any, n_outputs: int) -> bool:
+    """Whether products with the CSR `X` are worth compiled loops."""
+    return (
+        issparse(X)
+        and X.format == "csr"
+        and X.dtype in (np.float64, np.float32)
+        and X.nnz * n_outputs >= SPARSE_MULTIPLICATIONS
+    )

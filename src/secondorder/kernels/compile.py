@@ -1,0 +1,24 @@
+"""One way to compile a loop: on first use, cached on disk, without the global interpreter lock."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+# Sums may be reordered into vector lanes; NaN and infinity keep their meaning.
+REORDER = {"reassoc", "contract", "arcp", "nsz"}
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` at its first call; without a writable cache folder, in every process anew."""
+    options = {"nogil": True, "fastmath": REORDER, "error_model": "numpy"}
+    try:
+        return njit(function, cache=True, **options)
+    except RuntimeError as error:  # Numba found no folder that it may write to
+        warnings.warn(
+            f"Compiled code cannot be kept on disk ({error}), so each new process compiles it again. "
+            "Set the environment variable NUMBA_CACHE_DIR to a writable folder to keep it.",
+            stacklevel=2,
+        )
+        return njit(function, **options)

@@ -1,0 +1,91 @@
+"""Softmax cross-entropy."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from secondorder.array_api import array_namespace
+from secondorder.kernels import pointwise_repays
+from secondorder.losses.output_hessian import Array, OutputHessian
+
+
+def _shifted_exp(S: Array) -> tuple[Array, Array, Array, Array]:
+    """Row maximum, its position as a mask, ``exp(S - max)`` and its sum without the maximum's own 1."""
+    xp = array_namespace(S)
+    top = xp.max(S, axis=1, keepdims=True)
+    is_top = xp.arange(S.shape[1])[None, :] == xp.argmax(S, axis=1)[:, None]
+    E = xp.exp(S - top)
+    rest = xp.sum(xp.where(is_top, xp.zeros_like(E), E), axis=1, keepdims=True)
+    return top, is_top, E, rest
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """``loss(S_i, y_i) = sum_k y_ik (log sum_j exp S_ij - S_ik)``, the multinomial cross-entropy.
+
+    The value keeps its tail: with the true class on top it is ``log1p`` of the other terms, and
+    ``p_y - 1`` is minus the sum of the other probabilities.
+
+    Targets `y` are class codes (n,) of integers, or soft labels (n, K) of floats.
+
+    Parameters
+    ----------
+    hessian : {"full", "leading"}, default="full"
+        "full" is ``H_i = s_i (diag(p_i) - p_i p_i')``. "leading" keeps the first term only, an
+        upper bound of the Hessian: Newton's method then takes shorter steps and needs more of them.
+    """
+
+    hessian: Literal["full", "leading"] = "full"
+
+    def __post_init__(self) -> None:
+        if self.hessian not in ("full", "leading"):
+            raise ValueError(f"hessian={self.hessian!r} is unknown: use 'full' or 'leading'.")
+
+    def value(self, S: Array, y: Array) -> Array:
+        """``loss(S_i, y_i)``, shape (n,)."""
+        if y.ndim == 1 and pointwise_repays(S):
+            from secondorder.kernels import softmax
+
+            return softmax.value(S, y)
+        xp = array_namespace(S)
+        top, _, _, rest = _shifted_exp(S)
+        if y.ndim == 1:
+            return (top - xp.take_along_axis(S, y[:, None], axis=1) + xp.log1p(rest))[:, 0]
+        return xp.sum(y * (top - S), axis=1) + xp.sum(y, axis=1) * xp.log1p(rest)[:, 0]
+
+    def derivatives(self, S: Array, y: Array, s: Array) -> tuple[Array, OutputHessian]:
+        """``G_i = s_i (p_i - y_i)`` and ``H_i``, for weights `s` of shape (n,)."""
+        if y.ndim == 1 and pointwise_repays(S):
+            from secondorder.kernels import softmax
+
+            G, P = softmax.derivatives(S, y, s)
+        else:
+            G, P = self._derivatives(S, y, s)
+        xp = array_namespace(S)
+        if y.ndim == 2:
+            s = s * xp.sum(y, axis=1)
+        if xp.all(s == 1):
+            return G, OutputHessian(P, None if self.hessian == "leading" else P)
+        d = s[:, None] * P
+        return G, OutputHessian(d, None if self.hessian == "leading" else xp.sqrt(s)[:, None] * P)
+
+    def margin(self, S: Array, y: Array) -> Array:
+        """How far the output of the target lies above all others, shape (n,); soft labels have none."""
+        xp = array_namespace(S)
+        if y.ndim == 2:
+            return xp.full(S.shape[:1], -xp.inf, dtype=S.dtype)
+        is_target = xp.arange(S.shape[1])[None, :] == y[:, None]
+        others = xp.where(is_target, xp.full_like(S, -xp.inf), S)
+        return xp.take_along_axis(S, y[:, None], axis=1)[:, 0] - xp.max(others, axis=1)
+
+    def _derivatives(self, S: Array, y: Array, s: Array) -> tuple[Array, Array]:
+        """The gradient and the probabilities, for arrays of any namespace."""
+        xp = array_namespace(S)
+        _, _, E, rest = _shifted_exp(S)
+        P = E / (1 + rest)
+        if y.ndim == 1:
+            is_target = xp.arange(S.shape[1])[None, :] == y[:, None]
+            others = xp.where(is_target, xp.zeros_like(P), P)
+            G = xp.where(is_target, -xp.sum(others, axis=1, keepdims=True), P)
+        else:
+            G = xp.sum(y, axis=1, keepdims=True) * P - y
+        return s[:, None] * G, P

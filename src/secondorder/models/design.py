@@ -1,0 +1,256 @@
+"""The design matrix of a linear model: every operation that reads X."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+
+from secondorder.array_api import array_namespace
+from secondorder.kernels import dense_repays, sparse_repays
+from secondorder.losses import OutputHessian
+from secondorder.losses.output_hessian import Array
+
+BLOCK_BYTES = 2**22  # dense rows copied at a time where a copy cannot be avoided
+ROUNDING = 1e-12  # relative size below which a difference of sums over X is rounding
+
+
+class Design:
+    """The design matrix ``Z = [X - 1 m', 1]``, which is never formed; ``Z = X`` without intercept.
+
+    `X` is a dense array of any array API namespace, or a SciPy CSR matrix. It is neither copied nor
+    converted as a whole. The centre `m` only moves the intercept, from b to ``b + m'W``: the
+    optimum is the same, but the intercept is then nearly independent of the other parameters, which
+    conjugate gradients and their stopping test need when the features are far from 0.
+
+    Parameters
+    ----------
+    X : array or CSR array of shape (n, p)
+    intercept : bool, default=True
+        Whether `Z` has a last column of ones.
+    weights : array of shape (n,), optional
+        `m` is the mean of the rows of X with these weights; 0 if they are not given.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of `Z`.
+    passes : int
+        How often X has been read from end to end so far.
+    """
+
+    def __init__(self, X: Array, intercept: bool = True, weights: Array | None = None) -> None:
+        self.X = X
+        self.intercept = intercept
+        self.shape = (X.shape[0], X.shape[1] + intercept)
+        self.passes = 0
+        self._mean = None
+        if intercept and weights is not None:
+            self._mean = self._weighted_mean(weights)
+
+    def matmul(self, W: Array) -> Array:
+        """``Z W`` for `W` of shape (p + 1, K), in the precision of `W`."""
+        self.passes += 1
+        W, bias = self._split(W)
+        S = self._matmul(W)
+        return S if bias is None else S + bias
+
+    def rmatmul(self, U: Array) -> Array:
+        """``Z' U`` for `U` of shape (n, K), in the precision of `U`."""
+        self.passes += 1
+        XU = self._rmatmul(U)
+        if not self.intercept:
+            return XU
+        return self._centred(XU, array_namespace(U).sum(U, axis=0))
+
+    def product(self, H: OutputHessian, W: Array) -> Array:
+        """``Z' H Z W``, shape (p + 1, K)."""
+        return self.rmatmul(H @ self.matmul(W))
+
+    def squared_rmatmul(self, D: Array) -> Array:
+        """``(Z * Z)' D`` for `D` of shape (n, K), not negative."""
+        self.passes += 1
+        if issparse(self.X):
+            squared = csr_array((self.X.data**2, self.X.indices, self.X.indptr), self.X.shape)
+            XXD = squared.T @ D
+        else:
+            XXD = sum(X.T**2 @ D[rows, :] for rows, X in self._blocks(D))
+        if not self.intercept:
+            return XXD
+        xp = array_namespace(D)
+        sums = xp.sum(D, axis=0)
+        if self._mean is not None:
+            self.passes += 1
+            m = self._mean[:, None]
+            centred = XXD - 2 * m * self._rmatmul(D) + m * m * sums
+            # What is left of a constant column is rounding, of either sign.
+            XXD = xp.where(centred > ROUNDING * XXD, centred, xp.zeros_like(XXD))
+        return xp.concat([XXD, sums[None, :]])
+
+    def gram(self, c: np.ndarray, dtype: type = np.float64) -> np.ndarray:
+        """``sum_i c_i z_i z_i'`` for weights ``c >= 0`` of shape (n,); shape (p + 1, p + 1).
+
+        `dtype` is the precision of the products; their sum over blocks of rows is float64.
+        """
+        self.passes += 1
+        G = np.zeros((self.shape[1],) * 2)
+        for rows, Z in self._dense_rows(1, dtype):
+            Z *= np.sqrt(c[rows]).astype(dtype)[:, None]
+            G += Z.T @ Z
+        return G
+
+    def hessian(self, H: OutputHessian) -> np.ndarray:
+        """``sum_i (z_i z_i') (x) H_i`` written out, shape (P, P) with ``P = (p + 1) K``."""
+        self.passes += 1
+        n_columns, n_outputs = self.shape[1], H.d.shape[1]
+        A = np.zeros((n_columns, n_outputs, n_columns, n_outputs))
+        D = np.zeros((n_outputs, n_columns, n_columns))
+        R = A.reshape(n_columns * n_outputs, -1)
+        for rows, Z in self._dense_rows(n_outputs):
+            if H.u is not None:
+                Y = (Z[:, :, None] * H.u[rows, None, :]).reshape(len(Z), -1)
+                R -= Y.T @ Y
+            for k in range(n_outputs):
+                Y = Z * np.sqrt(H.d[rows, k])[:, None]
+                D[k] += Y.T @ Y
+        for k in range(n_outputs):
+            A[:, k, :, k] += D[k]
+        return R
+
+    def row_gram(self) -> np.ndarray:
+        """``(X - 1 m') (X - 1 m')'`` of the dense X in float64, shape (n, n)."""
+        self.passes += 1
+        n, n_features = self.X.shape
+        columns = max(1, BLOCK_BYTES // (8 * n))
+        G = np.zeros((n, n))
+        for start in range(0, n_features, columns):
+            block = slice(start, start + columns)
+            X = self.X[:, block].astype(np.float64)
+            if self._mean is not None:
+                X -= self._mean[block]
+            G += X @ X.T
+        return G
+
+    def _matmul(self, W: Array) -> Array:
+        """``X W``."""
+        if issparse(self.X) or self.X.dtype == W.dtype:
+            return self.X @ W
+        return array_namespace(W).concat([X @ W for _, X in self._blocks(W)])
+
+    def _rmatmul(self, U: Array) -> Array:
+        """``X' U``."""
+        if issparse(self.X) or self.X.dtype == U.dtype:
+            return self.X.T @ U
+        return sum(X.T @ U[rows, :] for rows, X in self._blocks(U))
+
+    def uncentre(self, W: Array) -> Array:
+        """`W` with the intercept that belongs to X itself in its last row, and back by `centre`."""
+        return self._move_intercept(W, -1)
+
+    def centre(self, W: Array) -> Array:
+        """`W` with the intercept that belongs to the centred X in its last row."""
+        return self._move_intercept(W, 1)
+
+    def _move_intercept(self, W: Array, sign: int) -> Array:
+        if self._mean is None:
+            return W
+        xp, p = array_namespace(W), self.X.shape[1]
+        return xp.concat([W[:p, :], (W[p, :] + sign * (self._mean @ W[:p, :]))[None, :]])
+
+    def _split(self, W: Array) -> tuple[Array, Array | None]:
+        """The weights of the features, and what they and the intercept add to every row."""
+        if not self.intercept:
+            return W, None
+        p = self.X.shape[1]
+        bias = W[p, :]
+        return W[:p, :], bias if self._mean is None else bias - self._mean @ W[:p, :]
+
+    def _centred(self, XU: Array, sums: Array) -> Array:
+        """``Z' U`` from ``X' U`` and the column sums of U."""
+        if self._mean is not None:
+            XU = XU - self._mean[:, None] * sums
+        return array_namespace(XU).concat([XU, sums[None, :]])
+
+    def _weighted_mean(self, weights: Array) -> Array:
+        """Mean of the rows of X; exactly the value of a column that is constant."""
+        self.passes += 1
+        xp = array_namespace(weights)
+        mean = self._rmatmul(weights[:, None])[:, 0] / xp.sum(weights)
+        first = self.X[[0]].toarray()[0] if issparse(self.X) else self.X[0, :]
+        first = xp.astype(first, mean.dtype, copy=False)
+        return xp.where(xp.abs(mean - first) <= ROUNDING * xp.abs(first), first, mean)
+
+    def _blocks(self, like: Array) -> Iterator[tuple[slice, Array]]:
+        """Blocks of rows of the dense X in the precision of `like`."""
+        xp = array_namespace(like)
+        rows = max(1, BLOCK_BYTES // (8 * max(1, self.X.shape[1])))
+        for start in range(0, self.shape[0], rows):
+            block = slice(start, start + rows)
+            yield block, xp.astype(self.X[block, :], like.dtype, copy=False)
+
+    def _dense_rows(self, width: int, dtype: type = np.float64) -> Iterator[tuple[slice, np.ndarray]]:
+        """Blocks of rows of Z as new arrays, so sized that `width` times one is small."""
+        n, n_columns = self.shape
+        rows = max(64, BLOCK_BYTES // (8 * n_columns * width))
+        for start in range(0, n, rows):
+            block = slice(start, min(start + rows, n))
+            Z = np.ones((block.stop - start, n_columns), dtype)
+            X = self.X[block, :]
+            Z[:, : self.X.shape[1]] = X.toarray() if issparse(X) else X
+            if self._mean is not None:
+                Z[:, : self.X.shape[1]] -= self._mean.astype(dtype)
+            yield block, Z
+
+
+class CompiledDesign(Design):
+    """The same for NumPy and CSR matrices in float64 or float32, by compiled loops over the rows.
+
+    Products sweep X once, in the precision of X; `matmul` and `rmatmul` are float64 always.
+    """
+
+    def __init__(
+        self, X: np.ndarray | csr_array, intercept: bool = True, weights: np.ndarray | None = None
+    ) -> None:
+        if issparse(X):
+            from secondorder.kernels import csr as kernels
+
+            self._X = csr_array(tuple(map(_read_only, (X.data, X.indices, X.indptr))), X.shape)
+        else:
+            from secondorder.kernels import dense as kernels
+
+            self._X = _read_only(X)
+        self._kernels = kernels
+        super().__init__(X, intercept, weights)
+
+    def matmul(self, W: np.ndarray) -> np.ndarray:
+        """``Z W``, float64."""
+        self.passes += 1
+        return self._kernels.matmul(self._X, *self._split(W))
+
+    def product(self, H: OutputHessian, W: np.ndarray) -> np.ndarray:
+        """``Z' H Z W``, computed in the precision of X."""
+        self.passes += 1
+        H = H.single if self.X.dtype == np.float32 else H
+        XU, sums = self._kernels.product(self._X, H.d, H.u, *self._split(W))
+        return self._centred(XU, sums) if self.intercept else XU
+
+    def _rmatmul(self, U: np.ndarray) -> np.ndarray:
+        return self._kernels.rmatmul(self._X, U)
+
+    def _split(self, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        W, bias = super()._split(W)
+        return W, np.zeros(W.shape[1]) if bias is None else bias
+
+
+def _read_only(a: np.ndarray) -> np.ndarray:
+    """A view that cannot be written: loops are compiled once for it, memory maps included."""
+    view = np.asarray(a).view()
+    view.flags.writeable = False
+    return view
+
+
+def design_matrix(
+    X: Array, *, intercept: bool = True, n_outputs: int = 1, weights: Array | None = None
+) -> Design:
+    """The `Design` of `X`, by compiled loops where products with `n_outputs` columns repay them."""
+    compiled = dense_repays(X, n_outputs) or sparse_repays(X, n_outputs)
+    return (CompiledDesign if compiled else Design)(X, intercept, weights)

@@ -1,0 +1,91 @@
+"""The linear model ``S = X W + b``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from secondorder.array_api import array_namespace
+from secondorder.losses import OutputHessian
+from secondorder.losses.output_hessian import Array
+from secondorder.models.design import Design
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``S = Z W`` with the design matrix ``Z = [X, 1]``: K outputs, linear in the parameters.
+
+    Parameters ``w`` (P,) are `W` of shape (p + 1, K) in C order; its last row is the intercept.
+
+    Parameters
+    ----------
+    n_outputs : int
+        K, the number of outputs.
+    """
+
+    n_outputs: int
+
+    def forward(self, w: Array, X: Design) -> "LinearForward":
+        """The outputs at `w`; one pass over X."""
+        W = array_namespace(w).reshape(w, (X.shape[1], self.n_outputs))
+        return LinearForward(w, X, X.matmul(W))
+
+
+@dataclass(frozen=True)
+class LinearForward:
+    """The linear model at one `w`: its outputs, and products with its Jacobian J, which is constant.
+
+    `tangent` is ``dS/dt`` for a point that lies on a line (see `along`).
+    """
+
+    w: Array
+    X: Design
+    outputs: Array
+    tangent: Array | None = None
+
+    @property
+    def n_intercepts(self) -> int:
+        """The number of intercepts, which are the last parameters."""
+        return self.outputs.shape[1] if self.X.intercept else 0
+
+    def _matrix(self, v: Array) -> Array:
+        """`v` in the shape of W."""
+        return array_namespace(v).reshape(v, (self.X.shape[1], self.outputs.shape[1]))
+
+    def jvp(self, v: Array) -> Array:
+        """``J v = Z V``, shape (n, K)."""
+        return self.X.matmul(self._matrix(v))
+
+    def vjp(self, U: Array) -> Array:
+        """``J' U = Z' U``, shape (P,)."""
+        return _ravel(self.X.rmatmul(U))
+
+    def vjp_derivative(self, v: Array, U: Array) -> float:
+        """``(dJ[v])' U``: zero, as J does not depend on w."""
+        return 0.0
+
+    def along(self, v: Array) -> Callable[[float], "LinearForward"]:
+        """The model at ``w + t v`` as a function of t; one pass over X, none per t."""
+        tangent = self.jvp(v)
+        return lambda t: replace(self, w=self.w + t * v, outputs=self.outputs + t * tangent, tangent=tangent)
+
+    def shift(self, c: Array) -> "LinearForward":
+        """The model with `c` (K,) added to its intercept; no pass over X."""
+        xp = array_namespace(self.w)
+        change = xp.concat([xp.zeros_like(self.w[: -c.shape[0]]), c])
+        return replace(self, w=self.w + change, outputs=self.outputs + c)
+
+    def gauss_newton_product(self, H: OutputHessian, v: Array) -> Array:
+        """``J' H J v``, shape (P,)."""
+        return _ravel(self.X.product(H, self._matrix(v)))
+
+    def gauss_newton_diagonal(self, H: OutputHessian) -> Array:
+        """``diag(J' H J)``, shape (P,)."""
+        return _ravel(self.X.squared_rmatmul(H.diagonal()))
+
+    def gauss_newton_dense(self, H: OutputHessian) -> Array:
+        """``J' H J`` written out, shape (P, P)."""
+        return self.X.hessian(H)
+
+
+def _ravel(W: Array) -> Array:
+    """`W` as the vector of its rows."""
+    return array_namespace(W).reshape(W, (-1,))

@@ -1,0 +1,39 @@
+"""The row space of a wide matrix, in which every L2-penalised linear fit lives."""
+
+import numpy as np
+
+from secondorder.losses.output_hessian import Array
+from secondorder.models.design import Design
+
+
+class RowSpace:
+    """``X - 1 m' = L Q'`` with orthonormal ``Q`` (p, r) and ``L`` (n, r), ``r <= n``: n unknowns instead of p.
+
+    The optimum is ``W = Q V`` with the optimum V for the data L, penalty and all, because ``|W| = |V|``
+    and a part of W outside the span of the rows only costs penalty (the representer theorem). `Q` is
+    never formed: from ``X X' = U R^2 U'``, ``L = U R`` and ``Q = X' U / R``, with X centred.
+
+    Parameters
+    ----------
+    design : Design
+        Of a dense matrix; one pass over X.
+    """
+
+    def __init__(self, design: Design) -> None:
+        self._design = design
+        squares, U = np.linalg.eigh(design.row_gram())
+        kept = squares > squares[-1] * len(squares) * np.finfo(float).eps
+        root = np.sqrt(squares[kept])
+        self.L = U[:, kept] * root
+        self._T = U[:, kept] / root
+
+    def lift(self, V: Array) -> np.ndarray:
+        """``W = Q V``, the intercept row unchanged; one pass over X."""
+        rank, p = self.L.shape[1], self._design.X.shape[1]
+        return np.vstack([self._design.rmatmul(self._T @ V[:rank])[:p], V[rank:]])
+
+    def project(self, W: Array) -> np.ndarray:
+        """``V = Q' W``, the intercept row unchanged; one pass over X."""
+        p = self._design.X.shape[1]
+        bare = np.vstack([W[:p], np.zeros_like(W[p:])])
+        return np.vstack([self._T.T @ self._design.matmul(bare), W[p:]])

@@ -1,0 +1,156 @@
+"""Linear problems: which variables and which preconditioner, from what each would cost.
+
+Costs are counted in multiplications; the compiled products and BLAS make about as many a second. The
+constants below were measured once; they need to be right within a factor of two or so.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy.sparse import issparse
+
+from secondorder.losses import Loss
+from secondorder.losses.output_hessian import Array
+from secondorder.models import Design, Linear, RowSpace, design_matrix
+from secondorder.objective import Objective
+from secondorder.solvers.minimize import Iteration, Result, minimize
+from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed
+from secondorder.solvers.steps import LineSearch
+
+SOLVERS = ("auto", "newton-cg", "newton-cholesky", "newton-kronecker")
+
+CALL = 1_000_000  # multiplications made in the time that calling a product costs
+GATHER = 4  # multiplications a sparse entry is worth
+EIGENVECTORS = 9  # q^3 times this is the cost of all eigenvectors of a q x q matrix
+LARGEST_DENSE = 3000  # parameters of a dense Hessian
+LARGEST_GRAM = 5000  # columns of a dense Gram matrix
+WORTH_AT_ONCE = 300  # products for which a preconditioner is made without waiting
+ALIKE = 10  # features whose scales differ by less need no scaling
+
+
+def fit_linear(
+    X: Array,
+    y: Array,
+    s: Array,
+    *,
+    loss: Loss,
+    n_outputs: int,
+    penalty: float,
+    intercept: bool = True,
+    solver: str = "auto",
+    w: Array | None = None,
+    tol: float = 1e-8,
+    max_iter: int = 100,
+    callback: Callable[[Iteration], None] | None = None,
+) -> Result:
+    """Minimise ``sum_i s_i loss(x_i W + b, y_i) + penalty/2 |W|^2`` over W (p, K) and b (K,).
+
+    Parameters
+    ----------
+    X : array or CSR array of shape (n, p)
+    y : array
+        Targets, as `loss` wants them.
+    s : array of shape (n,)
+        Weights of the rows.
+    loss : Loss
+    n_outputs : int
+        K.
+    penalty : float
+        Not negative.
+    intercept : bool, default=True
+        Whether there is a b; it is not penalised.
+    solver : {"auto", "newton-cg", "newton-cholesky", "newton-kronecker"}, default="auto"
+    w : array of shape (P,), optional
+        Start: W with b as its last row, in C order. Zero by default.
+    tol, max_iter, callback
+        As in `minimize`.
+
+    Returns
+    -------
+    Result
+    """
+    design = design_matrix(X, intercept=intercept, n_outputs=n_outputs, weights=s)
+    start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
+    start = design.centre(start)
+
+    def solve(design: Design, w: Array, preconditioner: Refreshed | None, **options) -> Result:
+        strengths = np.full((design.shape[1], n_outputs), float(penalty))
+        if intercept:
+            strengths[-1] = 0.0
+        objective = Objective(Linear(n_outputs), loss, design, y, s, strengths.ravel())
+        rule = LineSearch(preconditioner=preconditioner, tol=tol)
+        return minimize(objective, w, step=rule, tol=tol, callback=callback, **options)
+
+    n, p = X.shape
+    if solver != "auto" or issparse(X) or p <= n or n > LARGEST_GRAM:
+        chosen = choose_preconditioner(design, n_outputs, solver)
+        result = solve(design, start.ravel(), chosen, max_iter=max_iter)
+    else:
+        result = _solve_in_row_space(design, start, solve, max_iter)
+    W = design.uncentre(result.w.reshape(-1, n_outputs))
+    return replace(result, w=W.ravel())
+
+
+def _solve_in_row_space(design: Design, start: Array, solve: Callable, max_iter: int) -> Result:
+    """The solution for a wide dense X, found in as many variables as X has rows."""
+    n_outputs = start.shape[1]
+    space = RowSpace(design)
+    small = design_matrix(space.L, intercept=design.intercept, n_outputs=n_outputs)
+    chosen = choose_preconditioner(small, n_outputs, "auto")
+    reduced = solve(small, space.project(start).ravel(), chosen, max_iter=max_iter)
+    lifted = space.lift(reduced.w.reshape(-1, n_outputs)).ravel()
+    # The certificate is taken on X itself, and iterations go on there should rounding in L need them.
+    left = max_iter - reduced.n_iter
+    final = solve(design, lifted, Refreshed(Jacobi, cost=1), max_iter=left)
+    return replace(final, history=_joined(reduced.history, final.history))
+
+
+def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refreshed | None:
+    """The preconditioner for `solver`, one of `SOLVERS`."""
+    (n, q), K = design.shape, n_outputs
+    product = CALL + 2 * K * (GATHER * design.X.nnz if issparse(design.X) else n * q)
+    hessian = n * q * q * (K + K * K * (K > 1)) / 2 + (q * K) ** 3 / 6
+    gram = n * q * q / 4 + EIGENVECTORS * q**3
+    if solver == "newton-cholesky":
+        return Refreshed(Cholesky, hessian / product / 2)
+    if solver == "newton-kronecker":
+        return Refreshed(Kronecker, gram / product / 2)
+    simple = Jacobi if _unscaled(design) else None
+    if solver == "newton-cg":
+        return simple and Refreshed(simple, cost=1)
+
+    candidates = []
+    if q * K <= LARGEST_DENSE:
+        candidates.append((hessian / product, Cholesky))
+    if q <= LARGEST_GRAM and K > 1:
+        candidates.append((gram / product, Kronecker))
+    for cost, make in candidates:
+        if cost <= WORTH_AT_ONCE:
+            return Refreshed(make, cost / 2)
+    if candidates:
+        cost, make = min(candidates, key=lambda candidate: candidate[0])
+        return Refreshed(make, cost / 2, until=simple or (lambda point: None))
+    return simple and Refreshed(simple, cost=1)
+
+
+def _unscaled(design: Design) -> bool:
+    """Whether the scales of the features differ so much that Jacobi's preconditioner helps.
+
+    The scale of a dense feature is its norm. That of a sparse one is the size of its entries: how many
+    there are says nothing of its unit, and Jacobi hurts where only that differs, as in text.
+    """
+    X = design.X
+    if issparse(X):
+        sizes = np.abs(X.data[X.data != 0])
+        return sizes.size > 0 and np.max(sizes) > 1000 * np.min(sizes)
+    ones = np.ones((X.shape[0], 1))
+    norms = np.sqrt(design.squared_rmatmul(ones)[: X.shape[1]])
+    norms = norms[norms > 0]
+    return norms.size > 0 and np.max(norms) > ALIKE * np.min(norms)
+
+
+def _joined(reduced: tuple[Iteration, ...], final: tuple[Iteration, ...]) -> tuple[Iteration, ...]:
+    """One history of the two phases; what was read in the first was not X."""
+    first = [row._replace(passes=1) for row in reduced]
+    return (*first[:-1], *(row._replace(iteration=row.iteration + len(first) - 1) for row in final))

@@ -1,0 +1,138 @@
+"""Approximate inverses of the curvature, and when to make them anew.
+
+Each is a value made from one `Point`, with ``M @ v``. None changes the solution: they change the number
+of products that conjugate gradients need on the way to it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
+
+from secondorder.curvature import GaussNewton
+from secondorder.models import design_matrix
+from secondorder.objective import Point
+
+
+class Preconditioner(Protocol):
+    """A symmetric positive definite approximation of the inverse curvature."""
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        """``M v``, shape (P,)."""
+
+
+class Jacobi:
+    """``M = diag(B)^-1``: undoes the scale of the features. One pass over X."""
+
+    def __init__(self, point: Point) -> None:
+        diagonal = GaussNewton(point).diagonal()
+        self._inverse = 1 / np.where(diagonal > 0, diagonal, 1)
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        return self._inverse * v
+
+
+class Cholesky:
+    """``M = B^-1`` from the Cholesky factor of the dense Gauss-Newton matrix `B`. One pass over X.
+
+    `B` is brought to unit diagonal, and as much of the identity is added as the factorisation needs.
+    """
+
+    def __init__(self, point: Point) -> None:
+        B = GaussNewton(point).dense()
+        diagonal = np.diagonal(B)
+        self._scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
+        B *= self._scale
+        B *= self._scale[:, None]
+        self._factor = _cholesky(B)
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        return self._scale * cho_solve(self._factor, self._scale * v, check_finite=False)
+
+
+def _cholesky(B: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Factor of `B`, whose diagonal is 1, plus the least of a ladder of ridges that makes it definite."""
+    diagonal = np.diagonal(B).copy()
+    for ridge in len(B) * np.finfo(B.dtype).eps * 100.0 ** np.arange(9):
+        B.flat[:: len(B) + 1] = diagonal + ridge
+        try:
+            return cho_factor(B, lower=True, check_finite=False)
+        except LinAlgError:
+            continue
+    raise FloatingPointError("The curvature of the objective is not finite.")
+
+
+class Kronecker:
+    """``M = (G (x) A + penalty I)^-1`` with ``A = sum_i H_i`` and ``G`` the covariance of the rows x_i.
+
+    The covariance is weighted by ``trace H_i``; the product is inverted through the eigenvectors
+    of its two factors, and the intercepts, decoupled by the weighted mean m of the rows, by those of
+    A alone. It equals ``B^-1`` where all rows have the same curvature, as at w = 0. One pass over X.
+    """
+
+    def __init__(self, point: Point) -> None:
+        H, design = point.H, point.forward.X
+        c = np.sum(H.diagonal(), axis=1)
+        G = design.gram(c / max(float(np.sum(c)), np.finfo(float).tiny), np.float32)
+        p = design.X.shape[1]
+        self._mean = G[:p, p:]  # (p, 1), or (p, 0) without intercept
+        g, Q = eigh(G[:p, :p] - self._mean @ self._mean.T, check_finite=False)
+        a, self._R = np.linalg.eigh(H.sum())
+        self._outer = np.maximum(g, 0)[:, None] * np.maximum(a, 0)
+        damping = np.max(point.objective.penalty)
+        self._outer += damping if damping > 0 else np.finfo(np.float32).eps * np.max(self._outer)
+        self._a = np.where(a > 1e-10 * a[-1], a, a[-1])
+        # Products with Q run in the compiled loops of a design matrix: a threaded BLAS here would
+        # keep its threads spinning on the processors that the next product with B needs.
+        self._Q = design_matrix(np.ascontiguousarray(Q), intercept=False, n_outputs=len(a))
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        V, p = v.reshape(-1, len(self._a)), len(self._outer)
+        W, b = V[:p] - self._mean @ V[p:], V[p:]
+        W = self._Q.matmul(self._Q.rmatmul(W @ self._R) / self._outer) @ self._R.T
+        b = ((b @ self._R) / self._a) @ self._R.T - self._mean.T @ W
+        return np.concatenate([W.ravel(), b.ravel()])
+
+
+class Refreshed:
+    """A preconditioner kept while it is cheaper to keep than to make.
+
+    It is made anew once the products spent since it was made cost as much as making it does: whatever
+    the problem, no more than twice the work of the best moment to do so (the ski-rental rule).
+
+    Parameters
+    ----------
+    make : callable(Point) -> Preconditioner
+    cost : float
+        What `make` costs, in products with the curvature.
+    until : callable(Point) -> Preconditioner or None, optional
+        What serves before `make` has been earned; without it `make` is called at once.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Point], Any],
+        cost: float,
+        until: Callable[[Point], Any] | None = None,
+    ) -> None:
+        self._make, self._cost, self._until = make, cost, until
+        self._current: Any = None
+        self._spent = 0.0 if until else np.inf
+
+    def __call__(self, point: Point) -> Any:
+        """The preconditioner to use at `point`."""
+        if self._spent >= self._cost:
+            self._current, self._spent = self._make(point), 0.0
+        elif self._current is None:
+            return self._until(point)
+        return self._current
+
+    @property
+    def budget(self) -> float:
+        """The products after which a step had better end: none, unless `make` is still to be earned."""
+        return np.inf if self._current is not None else max(1.0, self._cost - self._spent)
+
+    def charge(self, products: int) -> None:
+        """Count products made with it."""
+        self._spent += products

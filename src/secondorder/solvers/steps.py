@@ -1,0 +1,119 @@
+"""Steps: how curvature at a point becomes the next point."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from secondorder.objective import Point, Ray
+from secondorder.solvers.certificate import duality_gap, n_free_intercepts
+from secondorder.solvers.cg import CGStatus, conjugate_gradient
+from secondorder.solvers.preconditioners import Refreshed
+
+
+class Step(NamedTuple):
+    """What a step rule returns.
+
+    `scale` is the one number the rule remembers (step length, radius or damping); `promised` is the
+    decrease the quadratic model promised; `accepted` tells whether the point is new.
+    """
+
+    point: Point
+    scale: float
+    accepted: bool
+    promised: float
+    n_products: int
+    cg_status: CGStatus
+    n_trials: int
+
+
+@dataclass(frozen=True)
+class LineSearch:
+    """Newton's direction by truncated conjugate gradients, and the minimum of E along it.
+
+    The search is a safeguarded Newton iteration on ``dE/dt``, for a convex E; it looks at outputs only,
+    never at X.
+
+    Parameters
+    ----------
+    preconditioner : Refreshed, optional
+    tol : float, default=0
+        Relative gap ``(E - E*) / E`` beyond which a residual is not worth reducing.
+    rtol : float, default=0.25
+        Residual of the Newton system, relative to the gradient; less where the relative gap r is small,
+        ``min(rtol, r^(1/4))``, which makes the convergence superlinear (Eisenstat & Walker 1996).
+    max_products : int, default=1000
+        Largest number of products in one step.
+    """
+
+    preconditioner: Refreshed | None = None
+    tol: float = 0.0
+    rtol: float = 0.25
+    max_products: int = 1000
+
+    initial_scale = 1.0
+
+    def __call__(self, point: Point, curvature: Any, scale: float) -> Step:
+        """The next point; `scale` is the last step length, which the search does not need."""
+        M, max_products = None, self.max_products
+        if self.preconditioner is not None:
+            M = self.preconditioner(point)
+            max_products = min(max_products, self.preconditioner.budget)
+        b = -point.gradient
+        gap = duality_gap(point) / abs(point.value) if point.value else np.inf
+        cg = conjugate_gradient(
+            curvature,
+            b,
+            M=M,
+            rtol=min(self.rtol, gap**0.25),
+            atol=0.5 * self._target(point),
+            max_iter=int(max_products),
+        )
+        if self.preconditioner is not None:
+            self.preconditioner.charge(cg.n_iter)
+        trial, t, n_trials = minimize_along(point.along(cg.x), -float(b @ cg.x))
+        accepted = trial is not None
+        return Step(
+            trial if accepted else point,
+            t,
+            accepted,
+            cg.decrease(b),
+            cg.n_iter,
+            cg.status,
+            n_trials,
+        )
+
+    def _target(self, point: Point) -> float:
+        """The gradient norm at which `duality_gap` is sure to be at most `tol` times E."""
+        penalty = point.objective.penalty[: len(point.w) - n_free_intercepts(point)]
+        return float(np.sqrt(2 * np.min(penalty) * self.tol * abs(point.value)))
+
+
+def minimize_along(
+    ray: Ray, slope: float, *, flat: float = 0.1, max_trials: int = 40
+) -> tuple[Point | None, float, int]:
+    """The point of `ray` where ``|dE/dt| <= flat |slope|`` and E is lower, its t and the trials made.
+
+    `slope` is ``dE/dt`` at 0, negative. Where the change of E is below its rounding, a slope no steeper
+    than at the start will do (Hager & Zhang 2005, eq. 4.1). The point is None if there is none.
+    """
+    start = ray.origin.value
+    rounding = 16 * np.finfo(float).eps * abs(start)
+    t, low, high, width = 1.0, 0.0, np.inf, np.inf
+    for n_trials in range(1, max_trials + 1):
+        trial = ray(t)
+        steep, bend = ray.derivatives(trial)
+        change = trial.value - start
+        if not np.isfinite(change + steep + bend):
+            high, t = t, (low + t) / 2
+            continue
+        if abs(steep) <= flat * abs(slope) and change <= 1e-4 * t * slope:
+            return trial, t, n_trials
+        if abs(change) <= rounding and abs(steep) <= abs(slope):
+            return trial, t, n_trials
+        low, high = (t, high) if steep < 0 else (low, t)
+        newton = t - steep / bend if bend > 0 else np.inf
+        halved, width = high - low <= width / 2, high - low
+        inside = low < newton < min(high, 10 * t)
+        t = newton if inside and halved else min(10 * t, (low + high) / 2)
+    return None, 0.0, max_trials
