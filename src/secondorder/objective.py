@@ -100,10 +100,8 @@ class Ray:
         """The point at `t`."""
         return Point(self.origin.objective, self.forward(t))
 
-    def derivatives(self, trial: Point) -> tuple[float, float]:
-        """``dE/dt`` and (of Gauss-Newton) ``d2E/dt2`` at a point of the ray, from its outputs alone."""
-        xp = array_namespace(self.direction)
-        penalty, tangent = self.origin.objective.penalty, trial.forward.tangent
-        slope = xp.sum(trial.G * tangent) + (penalty * trial.w) @ self.direction
-        bend = xp.sum(tangent * (trial.H @ tangent)) + penalty @ self.direction**2
-        return float(slope), float(bend)
+    def slope(self, trial: Point) -> float:
+        """``dE/dt`` at a point of the ray, from its outputs alone."""
+        penalty = self.origin.objective.penalty
+        loss = array_namespace(self.direction).sum(trial.G * trial.forward.tangent)
+        return float(loss + (penalty * trial.w) @ self.direction)

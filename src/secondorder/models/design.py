@@ -69,11 +69,7 @@ class Design:
     def squared_rmatmul(self, D: Array) -> Array:
         """``(Z * Z)' D`` for `D` of shape (n, K), not negative."""
         self.passes += 1
-        if issparse(self.X):
-            squared = csr_array((self.X.data**2, self.X.indices, self.X.indptr), self.X.shape)
-            XXD = squared.T @ D
-        else:
-            XXD = sum(X.T**2 @ D[rows, :] for rows, X in self._blocks(D))
+        XXD = sum((X * X).T @ D[rows, :] for rows, X in self._blocks(D))
         if not self.intercept:
             return XXD
         xp = array_namespace(D)
@@ -180,12 +176,16 @@ class Design:
         return xp.where(xp.abs(mean - first) <= ROUNDING * xp.abs(first), first, mean)
 
     def _blocks(self, like: Array) -> Iterator[tuple[slice, Array]]:
-        """Blocks of rows of the dense X in the precision of `like`."""
-        xp = array_namespace(like)
-        rows = max(1, BLOCK_BYTES // (8 * max(1, self.X.shape[1])))
-        for start in range(0, self.shape[0], rows):
-            block = slice(start, start + rows)
-            yield block, xp.astype(self.X[block, :], like.dtype, copy=False)
+        """Blocks of rows of X in the precision of `like`, elementwise products allowed."""
+        n, p = self.X.shape
+        per_row = self.X.nnz // n + 1 if issparse(self.X) else max(1, p)
+        rows = max(1, BLOCK_BYTES // (8 * per_row))
+        for start in range(0, n, rows):
+            block = slice(start, min(start + rows, n))
+            if issparse(self.X):
+                yield block, csr_array(self.X[block], dtype=like.dtype)
+            else:
+                yield block, array_namespace(like).astype(self.X[block, :], like.dtype, copy=False)
 
     def _dense_rows(self, width: int, dtype: type = np.float64) -> Iterator[tuple[slice, np.ndarray]]:
         """Blocks of rows of Z as new arrays, so sized that `width` times one is small."""

@@ -7,7 +7,7 @@ from secondorder.models.design import Design
 
 
 class RowSpace:
-    """``X - 1 m' = L Q'`` with orthonormal ``Q`` (p, r) and ``L`` (n, r), ``r <= n``: n unknowns instead of p.
+    """``X - 1 m' = L Q'`` with orthonormal `Q` (p, r) and `L` (n, r), ``r <= n``: n unknowns, not p.
 
     The optimum is ``W = Q V`` with the optimum V for the data L, penalty and all, because ``|W| = |V|``
     and a part of W outside the span of the rows only costs penalty (the representer theorem). `Q` is

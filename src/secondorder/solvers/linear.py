@@ -26,7 +26,8 @@ EIGENVECTORS = 9  # q^3 times this is the cost of all eigenvectors of a q x q ma
 LARGEST_DENSE = 3000  # parameters of a dense Hessian
 LARGEST_GRAM = 5000  # columns of a dense Gram matrix
 WORTH_AT_ONCE = 300  # products for which a preconditioner is made without waiting
-ALIKE = 10  # features whose scales differ by less need no scaling
+ALIKE = 10  # dense features whose norms differ by less need no scaling
+UNEQUAL = 1000  # sparse entries whose sizes differ by more do
 
 
 def fit_linear(
@@ -116,18 +117,15 @@ def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refres
         return Refreshed(Cholesky, hessian / product / 2)
     if solver == "newton-kronecker":
         return Refreshed(Kronecker, gram / product / 2)
-    simple = Jacobi if _unscaled(design) else None
-    if solver == "newton-cg":
-        return simple and Refreshed(simple, cost=1)
-
     candidates = []
-    if q * K <= LARGEST_DENSE:
+    if solver == "auto" and q * K <= LARGEST_DENSE:
         candidates.append((hessian / product, Cholesky))
-    if q <= LARGEST_GRAM and K > 1:
+    if solver == "auto" and q <= LARGEST_GRAM and K > 1:
         candidates.append((gram / product, Kronecker))
     for cost, make in candidates:
         if cost <= WORTH_AT_ONCE:
             return Refreshed(make, cost / 2)
+    simple = Jacobi if _unscaled(design) else None
     if candidates:
         cost, make = min(candidates, key=lambda candidate: candidate[0])
         return Refreshed(make, cost / 2, until=simple or (lambda point: None))
@@ -142,12 +140,22 @@ def _unscaled(design: Design) -> bool:
     """
     X = design.X
     if issparse(X):
-        sizes = np.abs(X.data[X.data != 0])
-        return sizes.size > 0 and np.max(sizes) > 1000 * np.min(sizes)
+        smallest, largest = _sizes(X.data)
+        return largest > UNEQUAL * smallest
     ones = np.ones((X.shape[0], 1))
     norms = np.sqrt(design.squared_rmatmul(ones)[: X.shape[1]])
     norms = norms[norms > 0]
     return norms.size > 0 and np.max(norms) > ALIKE * np.min(norms)
+
+
+def _sizes(data: np.ndarray, block: int = 2**20) -> tuple[float, float]:
+    """The smallest and the largest ``|x|`` of the entries that are not 0."""
+    smallest, largest = np.inf, 0.0
+    for start in range(0, len(data), block):
+        sizes = np.abs(data[start : start + block])
+        smallest = min(smallest, float(np.min(sizes, where=sizes > 0, initial=np.inf)))
+        largest = max(largest, float(np.max(sizes)))
+    return smallest, largest
 
 
 def _joined(reduced: tuple[Iteration, ...], final: tuple[Iteration, ...]) -> tuple[Iteration, ...]:

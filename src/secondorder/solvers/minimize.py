@@ -147,7 +147,9 @@ def minimize(
     """
     rule = LineSearch(tol=tol) if step is None else step
     point, scale = solve_intercept(objective.at(w), 1e-6 * tol), rule.initial_scale
-    if not np.isfinite(point.gradient @ point.gradient):
+    with np.errstate(over="ignore", invalid="ignore"):
+        overflows = not np.isfinite(point.gradient @ point.gradient)
+    if overflows:
         raise ValueError(
             "The gradient overflows at the start: values in X (or weights) are too large for their "
             "products to be represented. Scale the features."

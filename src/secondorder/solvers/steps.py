@@ -31,7 +31,7 @@ class Step(NamedTuple):
 class LineSearch:
     """Newton's direction by truncated conjugate gradients, and the minimum of E along it.
 
-    The search is a safeguarded Newton iteration on ``dE/dt``, for a convex E; it looks at outputs only,
+    The search is a safeguarded secant iteration on ``dE/dt``, for a convex E; it looks at outputs only,
     never at X.
 
     Parameters
@@ -100,11 +100,12 @@ def minimize_along(
     start = ray.origin.value
     rounding = 16 * np.finfo(float).eps * abs(start)
     t, low, high, width = 1.0, 0.0, np.inf, np.inf
+    last_t, last_steep = 0.0, slope
     for n_trials in range(1, max_trials + 1):
         trial = ray(t)
-        steep, bend = ray.derivatives(trial)
+        steep = ray.slope(trial)
         change = trial.value - start
-        if not np.isfinite(change + steep + bend):
+        if not np.isfinite(change + steep):
             high, t = t, (low + t) / 2
             continue
         if abs(steep) <= flat * abs(slope) and change <= 1e-4 * t * slope:
@@ -112,8 +113,9 @@ def minimize_along(
         if abs(change) <= rounding and abs(steep) <= abs(slope):
             return trial, t, n_trials
         low, high = (t, high) if steep < 0 else (low, t)
-        newton = t - steep / bend if bend > 0 else np.inf
+        secant = t - steep * (t - last_t) / (steep - last_steep) if steep != last_steep else np.inf
+        last_t, last_steep = t, steep
         halved, width = high - low <= width / 2, high - low
-        inside = low < newton < min(high, 10 * t)
-        t = newton if inside and halved else min(10 * t, (low + high) / 2)
+        inside = low < secant < min(high, 10 * t)
+        t = secant if inside and halved else min(10 * t, (low + high) / 2)
     return None, 0.0, max_trials

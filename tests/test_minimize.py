@@ -1,0 +1,317 @@
+"""Laws of the outer loop: what it reaches, certifies, counts and refuses."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import Problem, problems
+
+from secondorder.losses import Logistic, Softmax, Squared
+from secondorder.models import Linear, design_matrix
+from secondorder.models.design import CompiledDesign, Design
+from secondorder.objective import Objective
+from secondorder.solvers import (
+    Cholesky,
+    Jacobi,
+    Kronecker,
+    LineSearch,
+    Refreshed,
+    Status,
+    fit_linear,
+    minimize,
+)
+from secondorder.solvers.certificate import duality_gap, solve_intercept
+from secondorder.solvers.linear import SOLVERS
+from secondorder.solvers.steps import minimize_along
+
+seeds = st.integers(0, 2**32 - 1)
+CLASSIFIERS = ("softmax", "leading", "soft", "logistic")
+
+
+def penalised(problem: Problem) -> Problem:
+    """The problem with a penalty of at least 0.1 on all but the intercept."""
+    o = problem.objective
+    penalty = np.maximum(o.penalty.reshape(-1, o.model.n_outputs), 0.1)
+    if o.X.intercept:
+        penalty[-1] = 0
+    objective = Objective(o.model, o.loss, o.X, o.y, o.s, penalty.ravel())
+    return Problem(objective, problem.w, problem.v, problem.X)
+
+
+def blobs(seed, n=60, p=5, K=3, overlap=2.0):
+    """Gaussian classes that overlap."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % K
+    return overlap * rng.standard_normal((n, p)) + rng.standard_normal((K, p))[y], y
+
+
+def well_posed(problem: Problem) -> bool:
+    """Whether every class has a row of positive weight, so that the intercepts are finite."""
+    o = problem.objective
+    if not o.X.intercept or o.y.ndim == 2 or isinstance(o.loss, Squared):
+        return True
+    K = max(2, o.model.n_outputs)
+    return bool(np.all(np.bincount(o.y.astype(int), weights=o.s, minlength=K) > 0))
+
+
+@settings(max_examples=60)
+@given(problem=problems(losses=CLASSIFIERS, dtypes=("f8",)))
+def test_reaches_the_minimum_and_bounds_the_distance_to_it(problem):
+    problem = penalised(problem)
+    if not well_posed(problem):
+        return
+    best = minimize(problem.objective, problem.w, tol=1e-13, max_iter=200)
+    rough = minimize(problem.objective, problem.w, tol=1e-2, max_iter=200)
+    assert rough.status is Status.CONVERGED
+    assert rough.relative_gap <= 1e-2
+    assert rough.value - best.value <= rough.gap * (1 + 1e-9) + 1e-12 * best.value
+    g = problem.objective.at(best.w).gradient
+    assert np.max(np.abs(g)) <= 1e-4 * (1 + abs(best.value))
+
+
+@given(problem=problems(losses=CLASSIFIERS, dtypes=("f8",)), t=st.floats(-1, 1))
+def test_duality_gap_bounds_the_decrease_to_any_other_point(problem, t):
+    """E(w) - E(w + d) <= gap for every d, once the intercepts are solved."""
+    problem = penalised(problem)
+    if not well_posed(problem):
+        return
+    point = solve_intercept(problem.objective.at(problem.w), 1e-15)
+    gap = duality_gap(point)
+    other = problem.objective.at(point.w + t * problem.v)
+    slack = 1e-9 * (1 + abs(point.value)) * (1 + np.linalg.norm(problem.v))
+    assert point.value - other.value <= gap + slack
+    downhill = problem.objective.at(point.w - point.gradient / (1 + np.linalg.norm(point.gradient)))
+    assert point.value - downhill.value <= gap + slack
+
+
+@given(problem=problems(losses=CLASSIFIERS, dtypes=("f8",)))
+def test_solved_intercepts_have_no_gradient_and_cost_no_pass(problem):
+    problem = penalised(problem)
+    if not well_posed(problem):
+        return
+    point = problem.objective.at(problem.w)
+    passes = problem.objective.X.passes
+    solved = solve_intercept(point, 1e-18)
+    assert problem.objective.X.passes == passes
+    assert solved.value <= point.value
+    K = point.forward.n_intercepts
+    if K:
+        assert np.max(np.abs(solved.gradient[-K:])) <= 1e-6 * (1 + point.value)
+
+
+@pytest.mark.parametrize("make", [None, Jacobi, Cholesky, Kronecker])
+@pytest.mark.parametrize("loss", ["softmax", "logistic"])
+@given(seed=seeds, intercept=st.booleans())
+@settings(max_examples=15)
+def test_a_preconditioner_changes_the_path_not_the_optimum(make, loss, seed, intercept):
+    X, y = blobs(seed, K=3 if loss == "softmax" else 2)
+    K, loss = (3, Softmax()) if loss == "softmax" else (1, Logistic())
+    design = Design(X * np.logspace(-2, 2, X.shape[1]), intercept, np.ones(len(X)))
+    penalty = np.full((design.shape[1], K), 0.3)
+    penalty[X.shape[1] :] = 0
+    objective = Objective(
+        Linear(K), loss, design, y.astype(float) if K == 1 else y, np.ones(len(X)), penalty.ravel()
+    )
+    start = np.zeros(penalty.size)
+    plain = minimize(objective, start, tol=1e-14, max_iter=300)
+    rule = LineSearch(preconditioner=make and Refreshed(make, cost=3), tol=1e-14)
+    result = minimize(objective, start, step=rule, tol=1e-14)
+    assert result.relative_gap <= 1e-13
+    np.testing.assert_allclose(result.value, plain.value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [Jacobi, Cholesky, Kronecker])
+@given(seed=seeds, intercept=st.booleans())
+@settings(max_examples=25)
+def test_preconditioners_are_symmetric_positive_definite(make, seed, intercept):
+    X, y = blobs(seed, n=20, p=4)
+    design = Design(X, intercept, np.ones(len(X)))
+    objective = Objective(Linear(3), Softmax(), design, y, np.ones(20), np.full(design.shape[1] * 3, 0.1))
+    rng = np.random.default_rng(seed)
+    M = make(objective.at(rng.standard_normal(objective.penalty.size)))
+    matrix = np.column_stack([M @ e for e in np.eye(objective.penalty.size)])
+    np.testing.assert_allclose(matrix, matrix.T, atol=1e-5 * np.max(matrix))
+    assert np.min(np.linalg.eigvalsh((matrix + matrix.T) / 2)) > 0
+
+
+@given(seed=seeds)
+@settings(max_examples=20)
+def test_kronecker_is_exact_where_all_rows_curve_alike(seed):
+    """At w = 0 the first Newton step takes one product."""
+    X, y = blobs(seed)
+    design = Design(X, True, np.ones(len(X)))
+    penalty = np.full((design.shape[1], 3), 0.5)
+    penalty[-1] = 0
+    objective = Objective(Linear(3), Softmax(), design, y, np.ones(len(X)), penalty.ravel())
+    rule = LineSearch(preconditioner=Refreshed(Kronecker, cost=1), rtol=1e-4)
+    result = minimize(objective, np.zeros(penalty.size), step=rule, max_iter=1)
+    assert result.n_products == 1
+
+
+class Reads(Design):
+    """A design that counts its reads by kind."""
+
+    def __init__(self, *args):
+        self.forward = self.backward = 0
+        super().__init__(*args)
+
+    def matmul(self, W):
+        self.forward += 1
+        return super().matmul(W)
+
+    def rmatmul(self, U):
+        self.backward += 1
+        return super().rmatmul(U)
+
+
+@pytest.mark.parametrize("loss", [Logistic(), Softmax(), Softmax(hessian="leading")], ids=repr)
+@given(seed=seeds, intercept=st.booleans(), overlap=st.floats(0.3, 3))
+@settings(max_examples=15)
+def test_one_forward_and_one_backward_pass_an_iteration_none_a_trial(loss, seed, intercept, overlap):
+    X, y = blobs(seed, K=2, overlap=overlap)
+    K = 1 if isinstance(loss, Logistic) else 2
+    design = Reads(X, intercept)
+    penalty = np.full((design.shape[1], K), 0.01)
+    penalty[X.shape[1] :] = 0
+    y = y.astype(float) if K == 1 else y
+    objective = Objective(Linear(K), loss, design, y, np.ones(len(X)), penalty.ravel())
+    result = minimize(objective, np.zeros(penalty.size), tol=1e-8, max_iter=30)
+    assert result.n_iter >= 1
+    assert result.n_trials >= result.n_iter
+    assert design.forward == 1 + result.n_iter + result.n_products
+    assert design.backward == 1 + result.n_iter + result.n_products
+    assert result.passes == design.forward + design.backward
+
+
+@given(seed=seeds)
+@settings(max_examples=10)
+def test_a_compiled_product_is_one_pass(seed):
+    X, y = blobs(seed)
+    design = CompiledDesign(X, True)
+    penalty = np.full((design.shape[1], 3), 0.1)
+    penalty[-1] = 0
+    objective = Objective(Linear(3), Softmax(), design, y, np.ones(len(X)), penalty.ravel())
+    result = minimize(objective, np.zeros(penalty.size), tol=1e-8)
+    assert result.passes == 2 + 2 * result.n_iter + result.n_products
+
+
+@given(seed=seeds, overlap=st.floats(0.1, 3))
+@settings(max_examples=30)
+def test_the_value_never_rises(seed, overlap):
+    X, y = blobs(seed, overlap=overlap)
+    result = fit_linear(X, y, np.ones(len(X)), loss=Softmax(), n_outputs=3, penalty=1e-4, solver="newton-cg")
+    values = [row.value for row in result.history]
+    assert result.status is Status.CONVERGED
+    assert all(b <= a * (1 + 1e-13) for a, b in zip(values[:-1], values[1:], strict=True))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@given(seed=seeds)
+@settings(max_examples=10)
+def test_squared_error_is_solved_by_one_exact_newton_step(solver, seed):
+    X, _ = blobs(seed)
+    Y = np.random.default_rng(seed).standard_normal((len(X), 2))
+    result = fit_linear(
+        X, Y, np.ones(len(X)), loss=Squared(), n_outputs=2, penalty=0.7, solver=solver, tol=1e-12
+    )
+    Xc, Yc = X - X.mean(0), Y - Y.mean(0)
+    W = np.linalg.solve(Xc.T @ Xc + 0.7 * np.eye(X.shape[1]), Xc.T @ Yc)
+    np.testing.assert_allclose(result.w.reshape(-1, 2)[:-1], W, atol=1e-5)
+    np.testing.assert_allclose(result.w.reshape(-1, 2)[-1], (Y - X @ W).mean(0), atol=1e-5)
+
+
+@given(seed=seeds, n=st.integers(3, 20), K=st.integers(2, 4), intercept=st.booleans(), single=st.booleans())
+@settings(max_examples=40)
+def test_a_wide_problem_is_the_same_in_its_row_space(seed, n, K, intercept, single):
+    X, y = blobs(seed, n=max(n, K), p=45, K=K)
+    X += 3.0  # far from 0
+    X = X.astype(np.float32) if single else X
+    options = dict(loss=Softmax(), n_outputs=K, penalty=0.2, intercept=intercept, tol=1e-13, max_iter=300)
+    wide = fit_linear(X, y, np.ones(len(X)), **options)
+    plain = fit_linear(X.astype(float), y, np.ones(len(X)), solver="newton-cg", **options)
+    assert wide.relative_gap <= 1e-13
+    np.testing.assert_allclose(wide.value, plain.value, rtol=1e-11)
+    # Only the sum over classes is free, and that of the intercepts alone.
+    W, V = (r.w.reshape(-1, K) - r.w.reshape(-1, K).mean(axis=1, keepdims=True) for r in (wide, plain))
+    np.testing.assert_allclose(W, V, atol=1e-4 * np.max(np.abs(V)) + 1e-6)
+
+
+@given(seed=seeds, stretch=st.floats(0.01, 300))
+@settings(max_examples=40)
+def test_the_search_along_a_ray_ends_flat_and_lower(seed, stretch):
+    """Whatever the length of the direction."""
+    X, y = blobs(seed)
+    design = design_matrix(X)
+    objective = Objective(Linear(3), Softmax(), design, y, np.ones(len(X)), np.full(18, 0.1))
+    point = objective.at(np.random.default_rng(seed).standard_normal(18))
+    d = -stretch * point.gradient / np.linalg.norm(point.gradient)
+    slope, passes = point.gradient @ d, design.passes
+    ray = point.along(d)
+    trial, t, _ = minimize_along(ray, slope)
+    assert trial.value < point.value
+    assert abs(ray.slope(trial)) <= 0.1 * abs(slope)
+    np.testing.assert_allclose(trial.w, point.w + t * d)
+    assert design.passes == passes + 1
+
+
+def test_max_iter_is_kept_and_reported():
+    X, y = blobs(0, overlap=0.1)
+    result = fit_linear(X, y, np.ones(len(X)), loss=Softmax(), n_outputs=3, penalty=1e-6, max_iter=2)
+    assert (result.status, result.n_iter) == (Status.MAX_ITER, 2)
+    assert "max_iter" in result.reason
+    assert "MAX_ITER" in repr(result)
+
+
+def test_more_precision_than_there_is_ends_and_says_so():
+    X, y = blobs(0)
+    result = fit_linear(X, y, np.ones(len(X)), loss=Softmax(), n_outputs=3, penalty=0.1, tol=0.0)
+    assert result.status is Status.PRECISION
+    assert result.relative_gap < 1e-20
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_complete_separation_is_told(K):
+    X, y = blobs(0, K=K, overlap=0.01)
+    binary = K == 2
+    result = fit_linear(
+        X,
+        y.astype(float) if binary else y,
+        np.ones(len(X)),
+        loss=Logistic() if binary else Softmax(),
+        n_outputs=1 if binary else K,
+        penalty=0.0,
+    )
+    assert result.status is Status.SEPARATED
+
+
+def test_quasi_complete_separation_is_told():
+    """Both classes at x = 0, only one on each side."""
+    x = np.array([-2.0, -1.0, 0.0, 0.0, 1.0, 2.0])[:, None]
+    y = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+    result = fit_linear(x, y, np.ones(6), loss=Logistic(), n_outputs=1, penalty=0.0)
+    assert result.status is Status.SEPARATED
+
+
+@given(seed=seeds)
+@settings(max_examples=20)
+def test_without_penalty_the_gradient_vanishes_also_for_collinear_columns(seed):
+    X, y = blobs(seed, n=80, overlap=4.0)
+    X = np.column_stack([X, X[:, :2] @ [[1.0], [2.0]], np.ones(len(X))])
+    result = fit_linear(X, y, np.ones(len(X)), loss=Softmax(), n_outputs=3, penalty=0.0, tol=1e-14)
+    assert result.status in (Status.CONVERGED, Status.PRECISION)
+    assert result.certificate == "newton decrement"
+    assert result.history[-1].gradient_norm <= 1e-5
+
+
+def test_overflow_at_the_start_is_refused():
+    X, y = blobs(0)
+    with pytest.raises(ValueError, match="overflows"):
+        fit_linear(X * 1e200, y, np.ones(len(X)), loss=Softmax(), n_outputs=3, penalty=1.0)
+
+
+def test_callback_sees_every_row_of_the_history():
+    X, y = blobs(0)
+    rows = []
+    result = fit_linear(X, y, np.ones(len(X)), loss=Softmax(), n_outputs=3, penalty=0.1, callback=rows.append)
+    assert tuple(rows) == result.history
+    assert [row.iteration for row in rows] == list(range(result.n_iter + 1))
