@@ -4,10 +4,82 @@ import os
 
 os.environ["SCIPY_ARRAY_API"] = "1"  # before SciPy: scikit-learn checks array API input only then
 
-from hypothesis import HealthCheck, settings  # noqa: E402  (SciPy must not come first)
+import importlib.util
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from scipy.special import logsumexp
 
 # The first example of a test may compile the loops, which takes seconds.
 settings.register_profile(
     "secondorder", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("secondorder")
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """``load(name) -> X, y`` for the real datasets in a folder shared/data beside the checkout."""
+    if not (DATA / "load.py").exists():
+        pytest.skip("needs a folder shared/data beside the checkout")
+    spec = importlib.util.spec_from_file_location("real_data", DATA / "load.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.load
+
+
+class Optimality(NamedTuple):
+    """The objective divided by C at fitted coefficients, and how far it can be from its minimum.
+
+    `gap` is ``C/2 |dE/dW|^2``, and `free` the decrease that the intercepts still promise. `rounding` and
+    `free_rounding` are what rounding errors in the scores and the sums over rows can make of them.
+    """
+
+    value: float
+    gap: float
+    rounding: float
+    free: float
+    free_rounding: float
+
+    def check(self, result, tol):
+        """Assert that the `result` tells the truth, and that it is certified to be within `tol`."""
+        np.testing.assert_allclose(result.value, self.value, rtol=1e-9)
+        assert abs(result.gap**0.5 - self.gap**0.5) <= 0.2 * result.gap**0.5 + self.rounding**0.5
+        assert result.gap <= tol * result.value
+        assert self.free <= 1e-3 * tol * self.value + self.free_rounding
+
+
+@pytest.fixture(scope="session")
+def optimality():
+    """``optimality(model, X, y) -> Optimality``, in plain NumPy and SciPy."""
+
+    def measure(model, X, y):
+        S, magnitude = (f(X) @ f(model.coef_).T + f(model.intercept_) for f in (lambda a: a, abs))
+        W, n_classes = model.coef_.astype(float), len(model.classes_)
+        if n_classes == 2:
+            S = np.column_stack([np.zeros(len(S)), S])
+        target = np.searchsorted(model.classes_, y)[:, None] == np.arange(n_classes)
+        lead = np.where(target, -np.inf, S - S[target][:, None])  # over the score of the target
+        losses = np.logaddexp(0, logsumexp(lead, axis=1))
+        others = np.exp(lead - losses[:, None])  # probabilities, 0 for the target
+        G = np.where(target, -others.sum(axis=1, keepdims=True), others)
+        P = np.where(target, np.exp(-losses)[:, None], others)
+        H = np.diag(P.sum(axis=0)) - P.T @ P
+        if n_classes == 2:
+            G, H = G[:, 1:], H[1:, 1:]
+        doubt = 1e-15 * np.abs(G) * (4 + magnitude.max(axis=1, keepdims=True))
+
+        def norms(g, c):
+            free = c @ np.linalg.pinv(H) @ c if model.fit_intercept else 0.0
+            return 0.5 * model.C * np.sum(g**2), 0.5 * free
+
+        gap, free = norms((X.T @ G).T + W / model.C, G.sum(axis=0))
+        rounding, free_rounding = norms((abs(X).T @ doubt).T, doubt.sum(axis=0))
+        return Optimality(losses.sum() + np.sum(W**2) / (2 * model.C), gap, rounding, free, free_rounding)
+
+    return measure

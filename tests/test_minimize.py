@@ -1,5 +1,7 @@
 """Laws of the outer loop: what it reaches, certifies, counts and refuses."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -202,7 +204,7 @@ def test_the_value_never_rises(seed, overlap):
     result = fit_linear(X, y, np.ones(len(X)), loss=Softmax(), n_outputs=3, penalty=1e-4, solver="newton-cg")
     values = [row.value for row in result.history]
     assert result.status is Status.CONVERGED
-    assert all(b <= a * (1 + 1e-13) for a, b in zip(values[:-1], values[1:], strict=True))
+    assert all(b <= a * (1 + 1e-13) for a, b in pairwise(values))
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -226,7 +228,8 @@ def test_a_wide_problem_is_the_same_in_its_row_space(seed, n, K, intercept, sing
     X, y = blobs(seed, n=max(n, K), p=45, K=K)
     X += 3.0  # far from 0
     X = X.astype(np.float32) if single else X
-    options = dict(loss=Softmax(), n_outputs=K, penalty=0.2, intercept=intercept, tol=1e-13, max_iter=300)
+    options = {"loss": Softmax(), "n_outputs": K, "penalty": 0.2, "intercept": intercept}
+    options |= {"tol": 1e-13, "max_iter": 300}
     wide = fit_linear(X, y, np.ones(len(X)), **options)
     plain = fit_linear(X.astype(float), y, np.ones(len(X)), solver="newton-cg", **options)
     assert wide.relative_gap <= 1e-13

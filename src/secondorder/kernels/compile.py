@@ -12,7 +12,7 @@ REORDER = {"reassoc", "contract", "arcp", "nsz"}
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` at its first call; without a writable cache folder, in every process anew."""
-    options = {"nogil": True, "fastmath": REORDER, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "fastmath": REORDER, "error_model": "numpy"}
     try:
         return njit(function, cache=True, **options)
     except RuntimeError as error:  # Numba found no folder that it may write to

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from secondorder.linear_model._report import explain, print_iteration
 from secondorder.losses import Logistic, Softmax
-from secondorder.solvers import Status, fit_linear
+from secondorder.solvers import Result, Status, fit_linear
 from secondorder.solvers.linear import SOLVERS
 
 
@@ -106,6 +106,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     True
     """
 
+    classes_: np.ndarray
+    coef_: Any
+    intercept_: np.ndarray
+    n_iter_: np.ndarray
+    result_: Result
+
     def __init__(
         self,
         C: float = 1.0,
@@ -156,7 +162,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         self._check_parameters()
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
         check_classification_targets(y)
-        previous = (getattr(self, "classes_", None), getattr(self, "coef_", None))
+        start = self._previous() if self.warm_start else None
         encoder = LabelEncoder().fit(y)
         self.classes_ = encoder.classes_
         codes = encoder.transform(y)
@@ -173,7 +179,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             penalty=1.0 / self.C,
             intercept=self.fit_intercept,
             solver=self.solver,
-            w=self._start(*previous) if self.warm_start else None,
+            w=None if start is None or not np.array_equal(start[0], self.classes_) else start[1],
             tol=self.tol,
             max_iter=self.max_iter,
             callback=print_iteration if self.verbose else None,
@@ -284,15 +290,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             )
         return s
 
-    def _start(self, classes: np.ndarray | None, coef: Any) -> np.ndarray | None:
-        """The last solution as a start, if it has the shape and classes of this fit."""
-        if coef is None or coef.shape[1] != self.n_features_in_:
+    def _previous(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The classes and parameters of the last fit, if it had as many features as this one."""
+        if not hasattr(self, "coef_") or self.coef_.shape[1] != self.n_features_in_:
             return None
-        if not np.array_equal(classes, self.classes_):
-            return None
-        W = (coef.toarray() if issparse(coef) else coef).T
+        W = (self.coef_.toarray() if issparse(self.coef_) else self.coef_).T
         rows = [W, self.intercept_[None, :]] if self.fit_intercept else [W]
-        return np.concatenate(rows).astype(np.float64).ravel()
+        return self.classes_, np.concatenate(rows).astype(np.float64).ravel()
 
     def _keep(self, W: np.ndarray, dtype: Any) -> None:
         """Set `coef_` and `intercept_`; of all equal solutions the one that sums to 0 over classes."""

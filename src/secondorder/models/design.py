@@ -1,6 +1,8 @@
 """The design matrix of a linear model: every operation that reads X."""
 
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -207,18 +209,18 @@ class CompiledDesign(Design):
     Products sweep X once, in the precision of X; `matmul` and `rmatmul` are float64 always.
     """
 
-    def __init__(
-        self, X: np.ndarray | csr_array, intercept: bool = True, weights: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, X: Any, intercept: bool = True, weights: np.ndarray | None = None) -> None:
+        self._kernels: ModuleType
+        self._X: Any
         if issparse(X):
-            from secondorder.kernels import csr as kernels
+            from secondorder.kernels import csr
 
+            self._kernels = csr
             self._X = csr_array(tuple(map(_read_only, (X.data, X.indices, X.indptr))), X.shape)
         else:
-            from secondorder.kernels import dense as kernels
+            from secondorder.kernels import dense
 
-            self._X = _read_only(X)
-        self._kernels = kernels
+            self._kernels, self._X = dense, _read_only(X)
         super().__init__(X, intercept, weights)
 
     def matmul(self, W: np.ndarray) -> np.ndarray:

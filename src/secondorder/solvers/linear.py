@@ -117,7 +117,7 @@ def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refres
         return Refreshed(Cholesky, hessian / product / 2)
     if solver == "newton-kronecker":
         return Refreshed(Kronecker, gram / product / 2)
-    candidates = []
+    candidates: list[tuple[float, Callable]] = []
     if solver == "auto" and q * K <= LARGEST_DENSE:
         candidates.append((hessian / product, Cholesky))
     if solver == "auto" and q <= LARGEST_GRAM and K > 1:

@@ -154,7 +154,8 @@ def minimize(
             "The gradient overflows at the start: values in X (or weights) are too large for their "
             "products to be represented. Scale the features."
         )
-    gap, history = duality_gap(point), []
+    gap = duality_gap(point)
+    history: list[Iteration] = []
     rigorous = np.isfinite(gap)
 
     def record(*fields: Any) -> None:

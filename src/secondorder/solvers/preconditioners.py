@@ -124,7 +124,7 @@ class Refreshed:
         """The preconditioner to use at `point`."""
         if self._spent >= self._cost:
             self._current, self._spent = self._make(point), 0.0
-        elif self._current is None:
+        if self._current is None and self._until is not None:
             return self._until(point)
         return self._current
 

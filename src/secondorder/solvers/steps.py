@@ -55,7 +55,7 @@ class LineSearch:
 
     def __call__(self, point: Point, curvature: Any, scale: float) -> Step:
         """The next point; `scale` is the last step length, which the search does not need."""
-        M, max_products = None, self.max_products
+        M, max_products = None, float(self.max_products)
         if self.preconditioner is not None:
             M = self.preconditioner(point)
             max_products = min(max_products, self.preconditioner.budget)
@@ -72,11 +72,10 @@ class LineSearch:
         if self.preconditioner is not None:
             self.preconditioner.charge(cg.n_iter)
         trial, t, n_trials = minimize_along(point.along(cg.x), -float(b @ cg.x))
-        accepted = trial is not None
         return Step(
-            trial if accepted else point,
+            trial,
             t,
-            accepted,
+            t > 0.0,
             cg.decrease(b),
             cg.n_iter,
             cg.status,
@@ -91,11 +90,11 @@ class LineSearch:
 
 def minimize_along(
     ray: Ray, slope: float, *, flat: float = 0.1, max_trials: int = 40
-) -> tuple[Point | None, float, int]:
+) -> tuple[Point, float, int]:
     """The point of `ray` where ``|dE/dt| <= flat |slope|`` and E is lower, its t and the trials made.
 
     `slope` is ``dE/dt`` at 0, negative. Where the change of E is below its rounding, a slope no steeper
-    than at the start will do (Hager & Zhang 2005, eq. 4.1). The point is None if there is none.
+    than at the start will do (Hager & Zhang 2005, eq. 4.1). The origin and 0 if there is no such point.
     """
     start = ray.origin.value
     rounding = 16 * np.finfo(float).eps * abs(start)
@@ -118,4 +117,4 @@ def minimize_along(
         halved, width = high - low <= width / 2, high - low
         inside = low < secant < min(high, 10 * t)
         t = secant if inside and halved else min(10 * t, (low + high) / 2)
-    return None, 0.0, max_trials
+    return ray.origin, 0.0, max_trials
