@@ -47,7 +47,7 @@ def targets(loss, n: int, K: int, rng: np.random.Generator) -> np.ndarray:
 
 
 @st.composite
-def problems(draw, *, losses=("softmax", "leading", "soft", "logistic", "squared"), dtypes=("f8", "f4")):
+def problems(draw, *, losses=("softmax", "soft", "logistic", "squared"), dtypes=("f8", "f4")):
     """Objectives over loss, shape, sparsity, precision, weights, intercept, penalty, centre and loops."""
     kind = draw(st.sampled_from(losses))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -63,7 +63,6 @@ def problems(draw, *, losses=("softmax", "leading", "soft", "logistic", "squared
     design = make(held, intercept, s if draw(st.booleans()) else None)
     loss = {
         "softmax": Softmax(),
-        "leading": Softmax(hessian="leading"),
         "soft": Softmax(),
         "logistic": Logistic(),
         "squared": Squared(),

@@ -63,9 +63,8 @@ def test_single_precision_curvature_flushes_what_would_be_denormal():
 @given(seed=seeds)
 def test_leading_hessian_is_an_upper_bound(seed):
     S, y, s = sample(Softmax(), seed)
-    _, full = Softmax().derivatives(S, y, s)
-    _, leading = Softmax(hessian="leading").derivatives(S, y, s)
-    assert np.min(np.linalg.eigvalsh(leading.blocks() - full.blocks())) >= -1e-15
+    _, H = Softmax().derivatives(S, y, s)
+    assert np.min(np.linalg.eigvalsh(H.leading.blocks() - H.blocks())) >= -1e-15
 
 
 @given(seed=seeds, shift=st.floats(-50, 50))
@@ -172,8 +171,3 @@ def test_margin_is_positive_where_the_target_is_on_top():
     np.testing.assert_array_equal(Logistic().margin(z, np.array([1.0, 0.0, 0.5])), [2.0, -2.0, -np.inf])
     assert np.all(Softmax().margin(S, expit(S)) < 0)
     assert np.all(Squared().margin(S, S) < 0)
-
-
-def test_unknown_hessian_option_is_refused():
-    with pytest.raises(ValueError, match="'full' or 'leading'"):
-        Softmax(hessian="second")

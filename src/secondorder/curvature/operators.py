@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from secondorder.losses import OutputHessian
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Point
 
@@ -33,20 +34,37 @@ class GaussNewton(Curvature):
     for second-order gradient descent, Neural Computation 14, 2002).
     """
 
+    @property
+    def H(self) -> OutputHessian:
+        """The curvature of the loss in the outputs."""
+        return self.point.H
+
     def _matvec(self, v: Array) -> Array:
         point = self.point
-        return point.forward.gauss_newton_product(point.H, v) + point.objective.penalty * v
+        return point.forward.gauss_newton_product(self.H, v) + point.objective.penalty * v
 
     def diagonal(self) -> Array:
         """``diag(B)``, shape (P,); one pass over X."""
         point = self.point
-        return point.forward.gauss_newton_diagonal(point.H) + point.objective.penalty
+        return point.forward.gauss_newton_diagonal(self.H) + point.objective.penalty
 
     def dense(self) -> np.ndarray:
         """``B`` written out, shape (P, P); one pass over X."""
-        B = self.point.forward.gauss_newton_dense(self.point.H)
+        B = self.point.forward.gauss_newton_dense(self.H)
         B.flat[:: len(B) + 1] += self.point.objective.penalty
         return B
+
+
+class LeadingTerm(GaussNewton):
+    """Gauss-Newton with the first term of H alone, ``diag(d_i)`` without ``- u_i u_i'``.
+
+    An upper bound of `GaussNewton`: Newton's method takes shorter steps with it and needs more of them.
+    """
+
+    @property
+    def H(self) -> OutputHessian:
+        """The first term of the curvature of the loss."""
+        return self.point.H.leading
 
 
 class Hessian(Curvature):

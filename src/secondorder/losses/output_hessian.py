@@ -69,6 +69,11 @@ class OutputHessian:
         return D if self.u is None else D - self.u.T @ self.u
 
     @cached_property
+    def leading(self) -> "OutputHessian":
+        """The first term alone, ``diag(d_i)``: an upper bound."""
+        return OutputHessian(self.d)
+
+    @cached_property
     def single(self) -> "OutputHessian":
         """The same in float32 (NumPy only), values that would be denormal there put to 0."""
 

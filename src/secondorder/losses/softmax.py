@@ -1,8 +1,5 @@
 """Softmax cross-entropy."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 from secondorder.array_api import array_namespace
 from secondorder.kernels import pointwise_repays
 from secondorder.losses.output_hessian import Array, OutputHessian
@@ -18,7 +15,6 @@ def _shifted_exp(S: Array) -> tuple[Array, Array, Array, Array]:
     return top, is_top, E, rest
 
 
-@dataclass(frozen=True)
 class Softmax:
     """``loss(S_i, y_i) = sum_k y_ik (log sum_j exp S_ij - S_ik)``, the multinomial cross-entropy.
 
@@ -26,19 +22,7 @@ class Softmax:
     ``p_y - 1`` is minus the sum of the other probabilities.
 
     Targets `y` are class codes (n,) of integers, or soft labels (n, K) of floats.
-
-    Parameters
-    ----------
-    hessian : {"full", "leading"}, default="full"
-        "full" is ``H_i = s_i (diag(p_i) - p_i p_i')``. "leading" keeps the first term only, an
-        upper bound of the Hessian: Newton's method then takes shorter steps and needs more of them.
     """
-
-    hessian: Literal["full", "leading"] = "full"
-
-    def __post_init__(self) -> None:
-        if self.hessian not in ("full", "leading"):
-            raise ValueError(f"hessian={self.hessian!r} is unknown: use 'full' or 'leading'.")
 
     def value(self, S: Array, y: Array) -> Array:
         """``loss(S_i, y_i)``, shape (n,)."""
@@ -53,7 +37,7 @@ class Softmax:
         return xp.sum(y * (top - S), axis=1) + xp.sum(y, axis=1) * xp.log1p(rest)[:, 0]
 
     def derivatives(self, S: Array, y: Array, s: Array) -> tuple[Array, OutputHessian]:
-        """``G_i = s_i (p_i - y_i)`` and ``H_i``, for weights `s` of shape (n,)."""
+        """``G_i = s_i (p_i - y_i)`` and ``H_i = s_i (diag(p_i) - p_i p_i')``, for weights `s` (n,)."""
         if y.ndim == 1 and pointwise_repays(S):
             from secondorder.kernels import softmax
 
@@ -64,9 +48,8 @@ class Softmax:
         if y.ndim == 2:
             s = s * xp.sum(y, axis=1)
         if xp.all(s == 1):
-            return G, OutputHessian(P, None if self.hessian == "leading" else P)
-        d = s[:, None] * P
-        return G, OutputHessian(d, None if self.hessian == "leading" else xp.sqrt(s)[:, None] * P)
+            return G, OutputHessian(P, P)
+        return G, OutputHessian(s[:, None] * P, xp.sqrt(s)[:, None] * P)
 
     def margin(self, S: Array, y: Array) -> Array:
         """How far the output of the target lies above all others, shape (n,); soft labels have none."""

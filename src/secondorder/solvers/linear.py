@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import issparse
 
+from secondorder.curvature import GaussNewton, LeadingTerm
 from secondorder.losses import Loss
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix
@@ -18,6 +19,7 @@ from secondorder.solvers.minimize import Iteration, Result, minimize
 from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed
 from secondorder.solvers.steps import LineSearch
 
+CURVATURES = {"full": GaussNewton, "leading": LeadingTerm}
 SOLVERS = ("auto", "newton-cg", "newton-cholesky", "newton-kronecker")
 
 CALL = 1_000_000  # multiplications made in the time that calling a product costs
@@ -40,6 +42,7 @@ def fit_linear(
     penalty: float,
     intercept: bool = True,
     solver: str = "auto",
+    hessian: str = "full",
     w: Array | None = None,
     tol: float = 1e-8,
     max_iter: int = 100,
@@ -62,6 +65,8 @@ def fit_linear(
     intercept : bool, default=True
         Whether there is a b; it is not penalised.
     solver : {"auto", "newton-cg", "newton-cholesky", "newton-kronecker"}, default="auto"
+    hessian : {"full", "leading"}, default="full"
+        Curvature of the Newton system: the Hessian, or the upper bound `LeadingTerm`.
     w : array of shape (P,), optional
         Start: W with b as its last row, in C order. Zero by default.
     tol, max_iter, callback
@@ -81,7 +86,15 @@ def fit_linear(
             strengths[-1] = 0.0
         objective = Objective(Linear(n_outputs), loss, design, y, s, strengths.ravel())
         rule = LineSearch(preconditioner=preconditioner, tol=tol)
-        return minimize(objective, w, step=rule, tol=tol, callback=callback, **options)
+        return minimize(
+            objective,
+            w,
+            curvature=CURVATURES[hessian],
+            step=rule,
+            tol=tol,
+            callback=callback,
+            **options,
+        )
 
     n, p = X.shape
     if solver != "auto" or issparse(X) or p <= n or n > LARGEST_GRAM:

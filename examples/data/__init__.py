@@ -1,0 +1,1 @@
+"""The data of the examples, and how they are read."""
