@@ -54,7 +54,7 @@ def main() -> None:
             two, one = medians(
                 [
                     lambda X=X, H=H, V=V: X.T @ (H @ (X @ V)),
-                    lambda X=X, H=H, V=V, bias=bias: dense.product(X, H.d, H.u, V, bias),
+                    lambda X=X, H=H, V=V, bias=bias: dense.product(X, H.d, H.u, H.shift_invariant, V, bias),
                 ]
             )
             share = 4 * n * p * K / one / rate

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from scipy.special import logsumexp
+from threadpoolctl import threadpool_limits
 
 # The first example of a test may compile the loops, which takes seconds.
 settings.register_profile(
@@ -33,11 +34,19 @@ def real_data():
     return module.load
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """BLAS on one thread: small problems gain nothing from more, and on a busy machine wait for them."""
+    with threadpool_limits(1):
+        yield
+
+
 class Optimality(NamedTuple):
     """The objective divided by C at fitted coefficients, and how far it can be from its minimum.
 
-    `gap` is ``C/2 |dE/dW|^2``, and `free` the decrease that the intercepts still promise. `rounding` and
-    `free_rounding` are what rounding errors in the scores and the sums over rows can make of them.
+    `gap` is ``C/2 |dE/dW|^2``, with an intercept for the centred features, and `free` bounds the decrease
+    that the intercepts still promise. `rounding` and `free_rounding` are what rounding errors in the
+    scores and in the sums over rows can make of them.
     """
 
     value: float
@@ -47,11 +56,15 @@ class Optimality(NamedTuple):
     free_rounding: float
 
     def check(self, result, tol):
-        """Assert that the `result` tells the truth, and that it is certified to be within `tol`."""
-        np.testing.assert_allclose(result.value, self.value, rtol=1e-9)
-        assert abs(result.gap**0.5 - self.gap**0.5) <= 0.2 * result.gap**0.5 + self.rounding**0.5
+        """Assert that the `result` tells the truth within a factor of 1.5, and is certified to `tol`."""
+        # Making the coefficients of the classes sum to 0 lowers value and gap by the same amount.
+        gained = result.value - self.value
+        gained *= gained > 1e-12 * self.value
+        claimed, found = result.gap**0.5, (self.gap + gained) ** 0.5
+        assert abs(claimed - found) <= 0.22 * claimed + (self.rounding + 1e-3 * tol * self.value) ** 0.5
+        assert -1e-9 <= (result.value - self.value) / self.value <= tol + 1e-9
         assert result.gap <= tol * result.value
-        assert self.free <= 1e-3 * tol * self.value + self.free_rounding
+        assert self.free <= (1e-3 * tol + 1e-15) * self.value + self.free_rounding
 
 
 @pytest.fixture(scope="session")
@@ -69,17 +82,21 @@ def optimality():
         others = np.exp(lead - losses[:, None])  # probabilities, 0 for the target
         G = np.where(target, -others.sum(axis=1, keepdims=True), others)
         P = np.where(target, np.exp(-losses)[:, None], others)
-        H = np.diag(P.sum(axis=0)) - P.T @ P
+        H = -(P.T @ P)  # of the intercepts; rows sum to 0
+        np.fill_diagonal(H, 0)
+        np.fill_diagonal(H, -H.sum(axis=1))
         if n_classes == 2:
             G, H = G[:, 1:], H[1:, 1:]
         doubt = 1e-15 * np.abs(G) * (4 + magnitude.max(axis=1, keepdims=True))
+        flattest = max(np.linalg.eigvalsh(H)[int(n_classes > 2)], 1e-300)  # but for the shift of all classes
 
         def norms(g, c):
-            free = c @ np.linalg.pinv(H) @ c if model.fit_intercept else 0.0
-            return 0.5 * model.C * np.sum(g**2), 0.5 * free
+            return 0.5 * model.C * np.sum(g**2), 0.5 * model.fit_intercept * c @ c / flattest
 
-        gap, free = norms((X.T @ G).T + W / model.C, G.sum(axis=0))
-        rounding, free_rounding = norms((abs(X).T @ doubt).T, doubt.sum(axis=0))
+        mean = np.asarray(X.mean(axis=0)).reshape(-1, 1) * model.fit_intercept
+        g, c = X.T @ G - mean * G.sum(axis=0) + W.T / model.C, G.sum(axis=0)
+        gap, free = norms(g, c)
+        rounding, free_rounding = norms(abs(X).T @ doubt + abs(mean) * doubt.sum(axis=0), doubt.sum(axis=0))
         return Optimality(losses.sum() + np.sum(W**2) / (2 * model.C), gap, rounding, free, free_rounding)
 
     return measure

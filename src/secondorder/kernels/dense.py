@@ -210,7 +210,33 @@ def _rmatmul(X, U, out, start, stop):
 
 
 @kernel
-def _product(X, d, u, V, bias, out, sums, start, stop):
+def _curve(d, u, shift_invariant, t):
+    """``H_i t`` in place of `t`, as in ``OutputHessian.__matmul__``; a `u` without entries is zero.
+
+    It stands in each file that needs it: Numba's cache does not notice changes in other files.
+    """
+    n_outputs = len(t)
+    if u.size == 0:
+        for k in range(n_outputs):
+            t[k] *= d[k]
+        return
+    if shift_invariant:
+        top = 0
+        for k in range(1, n_outputs):
+            if d[k] > d[top]:
+                top = k
+        origin = t[top]
+        for k in range(n_outputs):
+            t[k] -= origin
+    along = t.dtype.type(0)
+    for k in range(n_outputs):
+        along += u[k] * t[k]
+    for k in range(n_outputs):
+        t[k] = d[k] * t[k] - u[k] * along
+
+
+@kernel
+def _product(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
     n_outputs = V.shape[0]
     rows = max(4, min(96, BLOCK_BYTES // (X.itemsize * X.shape[1]) // 4 * 4))
     T = np.empty((rows, n_outputs), V.dtype)
@@ -218,17 +244,9 @@ def _product(X, d, u, V, bias, out, sums, start, stop):
         block = min(rows, stop - i)
         _forward(X, V, T, i, 0, block)
         for r in range(block):
-            along = T.dtype.type(0)
             for k in range(n_outputs):
                 T[r, k] += bias[k]
-            if u.size > 0:
-                for k in range(n_outputs):
-                    along += u[i + r, k] * T[r, k]
-                for k in range(n_outputs):
-                    T[r, k] = d[i + r, k] * T[r, k] - u[i + r, k] * along
-            else:
-                for k in range(n_outputs):
-                    T[r, k] *= d[i + r, k]
+            _curve(d[i + r], u[i + r] if u.size > 0 else u[0], shift_invariant, T[r])
             for k in range(n_outputs):
                 sums[k] += T[r, k]
         _backward(X, T, out, i, 0, block)
@@ -256,17 +274,28 @@ def rmatmul(X: np.ndarray, U: np.ndarray) -> np.ndarray:
 
 
 def product(
-    X: np.ndarray, d: np.ndarray, u: np.ndarray | None, W: np.ndarray, bias: np.ndarray
+    X: np.ndarray,
+    d: np.ndarray,
+    u: np.ndarray | None,
+    shift_invariant: bool,
+    W: np.ndarray,
+    bias: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``X' U`` and ``sum_i U_i`` for ``U = H (X W + bias)``, in the precision of `X`."""
+    """``X' U`` and ``sum_i U_i`` for ``U = H (X W + bias)``, in the precision of `X`.
+
+    H is given by the fields of an `OutputHessian`.
+    """
     V = np.ascontiguousarray(W.T, X.dtype)
     bias = bias.astype(X.dtype)
-    u = np.empty((0, 0), X.dtype) if u is None else u
+    u = np.empty((1, 0), X.dtype) if u is None else u
     parts = _parts(X, len(V))
     out = np.zeros((len(parts), *V.shape), X.dtype)
     sums = np.zeros((len(parts), len(V)), X.dtype)
     run(
         _product,
-        [(X, d, u, V, bias, o, total, *part) for o, total, part in zip(out, sums, parts, strict=True)],
+        [
+            (X, d, u, shift_invariant, V, bias, o, total, *part)
+            for o, total, part in zip(out, sums, parts, strict=True)
+        ],
     )
     return out.sum(axis=0).T, sums.sum(axis=0)

@@ -261,6 +261,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             raise ValueError(f"C={self.C!r}: give a positive number, or np.inf for no penalty.")
         if self.l1_ratio != 0:
             raise ValueError(f"l1_ratio={self.l1_ratio!r}: only the L2 penalty, l1_ratio=0, is implemented.")
+        if not isinstance(self.fit_intercept, bool | np.bool_):
+            raise ValueError(f"fit_intercept={self.fit_intercept!r}: give True or False.")
         if not (isinstance(self.tol, Real) and self.tol >= 0):
             raise ValueError(f"tol={self.tol!r}: give a relative gap that is not negative.")
         if not (isinstance(self.max_iter, Integral) and self.max_iter >= 0):
@@ -277,18 +279,27 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
                 f"every label is {self.classes_[0]!r}."
             )
         s = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if self.class_weight is not None:
-            s = s * compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=s).take(
-                codes
+        self._check_totals(codes, s, "sample_weight")
+        if self.class_weight is None:
+            return s
+        factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=s)
+        if not (np.all(np.isfinite(factors)) and np.all(factors >= 0)):
+            raise ValueError(
+                f"class_weight={self.class_weight!r}: give finite weights that are not negative."
             )
-        totals = np.bincount(codes, weights=s, minlength=n_classes)
+        s = s * factors.take(codes)
+        self._check_totals(codes, s, "class_weight")
+        return s
+
+    def _check_totals(self, codes: np.ndarray, s: np.ndarray, source: str) -> None:
+        """Raise a ValueError for a class whose rows all have weight 0: its probability would be 0."""
+        totals = np.bincount(codes, weights=s, minlength=len(self.classes_))
         if not np.all(totals > 0):
             empty = ", ".join(repr(label) for label in self.classes_[~(totals > 0)].tolist())
             raise ValueError(
-                f"Every class needs a row of positive weight, but the weights of class {empty} are "
-                "all zero: leave its rows out, or change sample_weight or class_weight."
+                f"Every class needs a row of positive weight, but {source} makes those of class {empty} "
+                "all zero: leave the rows out, or change the weights."
             )
-        return s
 
     def _previous(self) -> tuple[np.ndarray, np.ndarray] | None:
         """The classes and parameters of the last fit, if it had as many features as this one."""

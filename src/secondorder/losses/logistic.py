@@ -21,6 +21,8 @@ class Logistic:
     ``log1p(exp(-|z|)) + max(z, 0) - y z``, which neither overflows nor loses its tail.
     """
 
+    shift_invariant = False
+
     def value(self, S: Array, y: Array) -> Array:
         """``loss(S_i, y_i)``, shape (n,)."""
         if pointwise_repays(S):

@@ -8,6 +8,8 @@ from secondorder.losses.output_hessian import Array, OutputHessian
 class Loss(Protocol):
     """A loss of the outputs ``S`` (n, K) and the targets ``y``, one number per row."""
 
+    shift_invariant: bool  # whether adding a number to all outputs of a row changes nothing
+
     def value(self, S: Array, y: Array) -> Array:
         """``loss(S_i, y_i)``, shape (n,)."""
 

@@ -24,27 +24,46 @@ class OutputHessian:
         Diagonal part, not negative.
     u : array of shape (n, K) or None
         Rank-one part; None stands for zero.
+    shift_invariant : bool, default=False
+        Whether ``H_i e = 0`` for the vector e of ones, as for softmax. Then ``d_k - u_k^2`` is
+        ``u_k`` times the sum of the other entries of u, and `v` counts only in its differences from any
+        one of its entries; taking that of the largest ``d_k`` avoids the cancellation that would
+        leave nothing of a row whose class is nearly certain.
     """
 
     d: Array
     u: Array | None = None
+    shift_invariant: bool = False
 
     def __matmul__(self, V: Array) -> Array:
         """``H_i v_i`` for every row of `V`, shape (n, K)."""
         if self.u is None:
             return self.d * V
         xp = array_namespace(self.d)
+        if self.shift_invariant:
+            top = xp.argmax(self.d, axis=1, keepdims=True)
+            V = V - xp.take_along_axis(V, top, axis=1)
         return self.d * V - self.u * xp.sum(self.u * V, axis=1, keepdims=True)
 
     def diagonal(self) -> Array:
         """``diag(H_i)`` for every row, shape (n, K)."""
-        return self.d if self.u is None else self.d - self.u**2
+        if self.u is None:
+            return self.d
+        if not self.shift_invariant:
+            return self.d - self.u**2
+        xp = array_namespace(self.d)
+        top = xp.argmax(self.d, axis=1, keepdims=True)
+        is_top = xp.arange(self.d.shape[1])[None, :] == top
+        rest = xp.sum(xp.where(is_top, xp.zeros_like(self.u), self.u), axis=1, keepdims=True)
+        largest = xp.take_along_axis(self.u, top, axis=1)
+        return self.u * xp.where(is_top, rest, rest - self.u + largest)
 
     def blocks(self) -> Array:
         """``H_i`` written out, shape (n, K, K)."""
         xp = array_namespace(self.d)
-        D = self.d[:, :, None] * xp.eye(self.d.shape[1], dtype=self.d.dtype)
-        return D if self.u is None else D - self.u[:, :, None] * self.u[:, None, :]
+        eye = xp.eye(self.d.shape[1], dtype=self.d.dtype)
+        diagonal = self.diagonal()[:, :, None] * eye
+        return diagonal if self.u is None else diagonal - (1 - eye) * self.u[:, :, None] * self.u[:, None, :]
 
     def factor(self) -> Array:
         """``F_i`` with ``F_i F_i' = H_i``, shape (n, K, K).
@@ -65,8 +84,9 @@ class OutputHessian:
     def sum(self) -> Array:
         """``sum_i H_i``, shape (K, K)."""
         xp = array_namespace(self.d)
-        D = xp.sum(self.d, axis=0) * xp.eye(self.d.shape[1], dtype=self.d.dtype)
-        return D if self.u is None else D - self.u.T @ self.u
+        eye = xp.eye(self.d.shape[1], dtype=self.d.dtype)
+        diagonal = xp.sum(self.diagonal(), axis=0) * eye
+        return diagonal if self.u is None else diagonal - (1 - eye) * (self.u.T @ self.u)
 
     @cached_property
     def leading(self) -> "OutputHessian":
@@ -84,5 +104,5 @@ class OutputHessian:
 
         d = single(self.d)
         if self.u is None or self.u is self.d:
-            return OutputHessian(d, self.u if self.u is None else d)
-        return OutputHessian(d, single(self.u))
+            return OutputHessian(d, self.u if self.u is None else d, self.shift_invariant)
+        return OutputHessian(d, single(self.u), self.shift_invariant)

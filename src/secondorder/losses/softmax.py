@@ -24,6 +24,8 @@ class Softmax:
     Targets `y` are class codes (n,) of integers, or soft labels (n, K) of floats.
     """
 
+    shift_invariant = True
+
     def value(self, S: Array, y: Array) -> Array:
         """``loss(S_i, y_i)``, shape (n,)."""
         if y.ndim == 1 and pointwise_repays(S):
@@ -48,8 +50,8 @@ class Softmax:
         if y.ndim == 2:
             s = s * xp.sum(y, axis=1)
         if xp.all(s == 1):
-            return G, OutputHessian(P, P)
-        return G, OutputHessian(s[:, None] * P, xp.sqrt(s)[:, None] * P)
+            return G, OutputHessian(P, P, shift_invariant=True)
+        return G, OutputHessian(s[:, None] * P, xp.sqrt(s)[:, None] * P, shift_invariant=True)
 
     def margin(self, S: Array, y: Array) -> Array:
         """How far the output of the target lies above all others, shape (n,); soft labels have none."""

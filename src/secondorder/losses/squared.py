@@ -12,6 +12,8 @@ def _residual(S: Array, y: Array) -> Array:
 class Squared:
     """``loss(S_i, y_i) = 1/2 |S_i - y_i|^2``; targets `y` of shape (n,) or (n, K)."""
 
+    shift_invariant = False
+
     def value(self, S: Array, y: Array) -> Array:
         """``loss(S_i, y_i)``, shape (n,)."""
         return array_namespace(S).sum(_residual(S, y) ** 2, axis=1) / 2

@@ -102,16 +102,16 @@ class Design:
         n_columns, n_outputs = self.shape[1], H.d.shape[1]
         A = np.zeros((n_columns, n_outputs, n_columns, n_outputs))
         D = np.zeros((n_outputs, n_columns, n_columns))
-        R = A.reshape(n_columns * n_outputs, -1)
+        R, diagonal = A.reshape(n_columns * n_outputs, -1), H.diagonal()
         for rows, Z in self._dense_rows(n_outputs):
             if H.u is not None:
                 Y = (Z[:, :, None] * H.u[rows, None, :]).reshape(len(Z), -1)
                 R -= Y.T @ Y
             for k in range(n_outputs):
-                Y = Z * np.sqrt(H.d[rows, k])[:, None]
+                Y = Z * np.sqrt(diagonal[rows, k])[:, None]
                 D[k] += Y.T @ Y
         for k in range(n_outputs):
-            A[:, k, :, k] += D[k]
+            A[:, k, :, k] = D[k]
         return R
 
     def row_gram(self) -> np.ndarray:
@@ -196,10 +196,8 @@ class Design:
         for start in range(0, n, rows):
             block = slice(start, min(start + rows, n))
             Z = np.ones((block.stop - start, n_columns), dtype)
-            X = self.X[block, :]
-            Z[:, : self.X.shape[1]] = X.toarray() if issparse(X) else X
-            if self._mean is not None:
-                Z[:, : self.X.shape[1]] -= self._mean.astype(dtype)
+            X = self.X[block, :].toarray() if issparse(self.X) else self.X[block, :]
+            Z[:, : self.X.shape[1]] = X if self._mean is None else X - self._mean
             yield block, Z
 
 
@@ -232,7 +230,7 @@ class CompiledDesign(Design):
         """``Z' H Z W``, computed in the precision of X."""
         self.passes += 1
         H = H.single if self.X.dtype == np.float32 else H
-        XU, sums = self._kernels.product(self._X, H.d, H.u, *self._split(W))
+        XU, sums = self._kernels.product(self._X, H.d, H.u, H.shift_invariant, *self._split(W))
         return self._centred(XU, sums) if self.intercept else XU
 
     def _rmatmul(self, U: np.ndarray) -> np.ndarray:

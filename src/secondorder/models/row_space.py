@@ -21,7 +21,13 @@ class RowSpace:
 
     def __init__(self, design: Design) -> None:
         self._design = design
-        squares, U = np.linalg.eigh(design.row_gram())
+        with np.errstate(over="ignore", invalid="ignore"):
+            G = design.row_gram()
+        if not np.all(np.isfinite(G)):
+            raise ValueError(
+                "Values in X are too large for their squares to be represented. Scale the features."
+            )
+        squares, U = np.linalg.eigh(G)
         kept = squares > squares[-1] * len(squares) * np.finfo(float).eps
         root = np.sqrt(squares[kept])
         self.L = U[:, kept] * root

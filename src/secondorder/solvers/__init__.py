@@ -1,8 +1,9 @@
 """Conjugate gradients, preconditioners, step rules and the outer loop."""
 
+from secondorder.solvers.certificate import Status
 from secondorder.solvers.cg import CGResult, CGStatus, conjugate_gradient
 from secondorder.solvers.linear import fit_linear
-from secondorder.solvers.minimize import Iteration, Result, Status, minimize
+from secondorder.solvers.minimize import Iteration, Result, minimize
 from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed
 from secondorder.solvers.steps import LineSearch, Step
 

@@ -1,15 +1,34 @@
-"""How far a point can be from the optimum, and the intercept that makes the answer rigorous."""
+"""How far a point can be from the optimum, and what that says of the iteration."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
 from secondorder.objective import Point
+from secondorder.solvers.intercept import n_free_intercepts
+from secondorder.solvers.separation import Outlook, outlook
 
 
-def n_free_intercepts(point: Point) -> int:
-    """The number of intercepts that are not penalised (they are the last parameters)."""
-    n_intercepts = point.forward.n_intercepts
-    penalty = point.objective.penalty
-    return n_intercepts if n_intercepts and not np.any(penalty[-n_intercepts:]) else 0
+class Status(Enum):
+    """Why the iteration ended."""
+
+    CONVERGED = "the certified relative gap is at most tol"
+    MAX_ITER = "max_iter iterations were made before the certified relative gap came down to tol"
+    PRECISION = "rounding errors hide any further decrease, before the certified relative gap reached tol"
+    SEPARATED = "the classes are linearly separable and nothing is penalised, so no optimum exists"
+
+
+class Verdict(NamedTuple):
+    """The gap ``E(w) - E*`` as far as it is known, and how the iteration ends there, if it does.
+
+    `settled` tells whether the outputs have come to rest, where that matters.
+    """
+
+    gap: float
+    status: Status | None = None
+    settled: bool = True
 
 
 def duality_gap(point: Point) -> float:
@@ -26,25 +45,62 @@ def duality_gap(point: Point) -> float:
     return float(0.5 * np.sum(g**2 / penalty))
 
 
-def solve_intercept(point: Point, tol: float) -> Point:
-    """The point with its intercepts optimal for its other parameters, to the relative accuracy `tol`.
+@dataclass(frozen=True)
+class DualityGap:
+    """Judges points of a penalised objective, by a bound that is rigorous."""
 
-    Newton's method in K variables on the outputs at hand: no pass over X.
+    tol: float
+    name = "duality gap"
+
+    def start(self, point: Point) -> Verdict:
+        """The verdict on a point."""
+        gap = duality_gap(point)
+        return Verdict(gap, Status.CONVERGED if gap <= self.tol * abs(point.value) else None)
+
+    def after(self, point: Point, previous: Point, promised: float, last: Verdict) -> Verdict:
+        """The verdict on a point that a step has led to."""
+        return self.start(point)
+
+    def stuck(self, point: Point, promised: float, last: Verdict) -> Verdict:
+        """The verdict on a point that no step leads on from."""
+        return Verdict(last.gap, Status.PRECISION)
+
+    def worthwhile(self, point: Point, promised: float) -> bool:
+        """Whether a step with the decrease `promised` by its model is to be taken."""
+        return True
+
+
+@dataclass(frozen=True)
+class NewtonDecrement:
+    """Judges points of an objective without penalty, by what the last step promised and where it led.
+
+    The decrease promised by a truncated solve is an estimate. So it has to come out small twice, with the
+    outputs come to rest: where they do not, the classes may be separable.
     """
-    n_intercepts = n_free_intercepts(point)
-    if not n_intercepts:
-        return point
-    for _ in range(50):
-        g = np.sum(point.G, axis=0)
-        c = -np.linalg.lstsq(point.H.sum(), g, rcond=None)[0]
-        decrease = -0.5 * float(g @ c)
-        if not decrease > tol * abs(point.value):
-            return point
-        t, trial = 1.0, point.shift(c)
-        while not trial.value <= point.value - 1e-4 * t * decrease and t > 1e-10:
-            t /= 2
-            trial = point.shift(t * c)
-        if trial.value >= point.value:  # nothing left above the rounding of E
-            return point
-        point = trial
-    return point
+
+    tol: float
+    name = "newton decrement"
+
+    def start(self, point: Point) -> Verdict:
+        """The verdict on a point: nothing is known."""
+        return Verdict(np.inf)
+
+    def after(self, point: Point, previous: Point, promised: float, last: Verdict) -> Verdict:
+        """The verdict on a point that a step has led to."""
+        gap, goal = max(promised, 0.0), self.tol * abs(point.value)
+        seen = outlook(point, previous, gap)
+        if seen is Outlook.SEPARATED:
+            return Verdict(gap, Status.SEPARATED)
+        settled = seen is Outlook.SETTLED
+        arrived = settled and last.settled and max(gap, last.gap) <= goal
+        return Verdict(gap, Status.CONVERGED if arrived else None, settled)
+
+    def stuck(self, point: Point, promised: float, last: Verdict) -> Verdict:
+        """The verdict on a point that no step leads on from."""
+        gap = max(promised, 0.0)
+        small = gap <= self.tol * abs(point.value)
+        return Verdict(gap, Status.CONVERGED if small else Status.PRECISION)
+
+    def worthwhile(self, point: Point, promised: float) -> bool:
+        """Whether a step promises more than the rounding of E; others run off along flat directions."""
+        return bool(promised > np.finfo(float).eps * abs(point.value))

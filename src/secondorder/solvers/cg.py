@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# Curvature below this part of that of the preconditioner's inverse is rounding, of either sign.
+FLAT = 1e-15
+
 
 class CGStatus(Enum):
     """Why conjugate gradients stopped."""
@@ -74,7 +77,7 @@ def conjugate_gradient(
             return CGResult(x, r, k, CGStatus.CONVERGED)
         Ap = A @ p
         curvature = float(p @ Ap)
-        if curvature <= 0.0:
+        if curvature <= FLAT * pp:
             if np.isfinite(radius):
                 t = _to_boundary(xx, xp, pp, radius)
                 x, r = x + t * p, r - t * Ap

@@ -79,6 +79,8 @@ def fit_linear(
     design = design_matrix(X, intercept=intercept, n_outputs=n_outputs, weights=s)
     start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
     start = design.centre(start)
+    if loss.shift_invariant:
+        start = start - start.mean(axis=1, keepdims=True)
 
     def solve(design: Design, w: Array, preconditioner: Refreshed | None, **options) -> Result:
         strengths = np.full((design.shape[1], n_outputs), float(penalty))

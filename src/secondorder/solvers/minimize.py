@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,19 +9,10 @@ import numpy as np
 from secondorder.curvature import GaussNewton
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective, Point
-from secondorder.solvers.certificate import duality_gap, solve_intercept
+from secondorder.solvers.certificate import DualityGap, NewtonDecrement, Status, duality_gap
 from secondorder.solvers.cg import CGStatus
-from secondorder.solvers.separation import separated
+from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.steps import LineSearch
-
-
-class Status(Enum):
-    """Why the iteration ended."""
-
-    CONVERGED = "the certified relative gap is at most tol"
-    MAX_ITER = "max_iter iterations were made before the certified relative gap came down to tol"
-    PRECISION = "rounding errors hide any further decrease, before the certified relative gap reached tol"
-    SEPARATED = "the classes are linearly separable and nothing is penalised, so no optimum exists"
 
 
 class Iteration(NamedTuple):
@@ -147,58 +137,47 @@ def minimize(
     """
     rule = LineSearch(tol=tol) if step is None else step
     point, scale = solve_intercept(objective.at(w), 1e-6 * tol), rule.initial_scale
+    _check_finite(point)
+    judge = DualityGap(tol) if np.isfinite(duality_gap(point)) else NewtonDecrement(tol)
+    verdict = judge.start(point)
+    history: list[Iteration] = []
+
+    def record(*of_step: Any) -> None:
+        norm = float(np.linalg.norm(point.gradient))
+        history.append(Iteration(len(history), point.value, norm, verdict.gap, objective.X.passes, *of_step))
+        if callback is not None:
+            callback(history[-1])
+
+    record()
+    while verdict.status is None and len(history) <= max_iter:
+        taken = rule(point, curvature(point), scale)
+        useful = taken.accepted and judge.worthwhile(point, taken.promised)
+        if not useful or _stalled(history):
+            verdict = judge.stuck(point, taken.promised, verdict)
+            break
+        previous, point, scale = point, solve_intercept(taken.point, 1e-6 * tol), taken.scale
+        verdict = judge.after(point, previous, taken.promised, verdict)
+        record(taken.n_products, taken.scale, taken.n_trials, taken.cg_status)
+    status = verdict.status or Status.MAX_ITER
+    return Result(point.w, status, point.value, verdict.gap, judge.name, tuple(history))
+
+
+def _check_finite(point: Point) -> None:
+    """Raise a ValueError if the gradient or its square is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        overflows = not np.isfinite(point.gradient @ point.gradient)
-    if overflows:
+        finite = np.isfinite(point.gradient @ point.gradient)
+    if not finite:
         raise ValueError(
             "The gradient overflows at the start: values in X (or weights) are too large for their "
             "products to be represented. Scale the features."
         )
-    gap = duality_gap(point)
-    history: list[Iteration] = []
-    rigorous = np.isfinite(gap)
-
-    def record(*fields: Any) -> None:
-        history.append(Iteration(len(history), *fields))
-        if callback is not None:
-            callback(history[-1])
-
-    def result(status: Status) -> Result:
-        kind = "duality gap" if rigorous else "newton decrement"
-        return Result(point.w, status, point.value, gap, kind, tuple(history))
-
-    record(point.value, float(np.linalg.norm(point.gradient)), gap, objective.X.passes)
-    while True:
-        if gap <= tol * abs(point.value):
-            return result(Status.CONVERGED)
-        if len(history) > max_iter:
-            return result(Status.MAX_ITER)
-        taken = rule(point, curvature(point), scale)
-        if not taken.accepted:
-            return result(Status.PRECISION)
-        previous, point, scale = point, solve_intercept(taken.point, 1e-6 * tol), taken.scale
-        gap = duality_gap(point) if rigorous else max(taken.promised, 0.0)
-        record(
-            point.value,
-            float(np.linalg.norm(point.gradient)),
-            gap,
-            objective.X.passes,
-            taken.n_products,
-            taken.scale,
-            taken.n_trials,
-            taken.cg_status,
-        )
-        if not rigorous and separated(point, previous):
-            return result(Status.SEPARATED)
-        if _stalled(history):
-            return result(Status.PRECISION)
 
 
 def _stalled(history: list[Iteration], patience: int = 5) -> bool:
-    """Whether neither E nor its gap got better in the last iterations."""
+    """Whether neither E nor its gap got better in the last iterations, beyond rounding."""
     if len(history) <= patience:
         return False
     before, last = history[:-patience], history[-patience:]
-    return min(row.value for row in last) >= min(row.value for row in before) and min(
-        row.gap for row in last
-    ) >= min(row.gap for row in before)
+    value, rounding = min(row.value for row in before), 10 * np.finfo(float).eps
+    lower = min(row.value for row in last) < value - rounding * abs(value)
+    return not lower and min(row.gap for row in last) >= 0.99 * min(row.gap for row in before)

@@ -41,25 +41,40 @@ class Cholesky:
 
     def __init__(self, point: Point) -> None:
         B = GaussNewton(point).dense()
+        if point.objective.loss.shift_invariant:
+            _fill_shifts(B, point.objective.model.n_outputs)
         diagonal = np.diagonal(B)
         self._scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
         B *= self._scale
         B *= self._scale[:, None]
-        self._factor = _cholesky(B)
+        eps = np.finfo(float).eps
+        penalised = np.all(point.objective.penalty[: len(B) - point.forward.n_intercepts] > 0)
+        # Without penalty B may be singular, and what rounding leaves of its null space is not to be
+        # taken for curvature.
+        self._factor = _cholesky(B, len(B) * eps if penalised else np.sqrt(eps))
 
     def __matmul__(self, v: np.ndarray) -> np.ndarray:
         return self._scale * cho_solve(self._factor, self._scale * v, check_finite=False)
 
 
-def _cholesky(B: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Factor of `B`, whose diagonal is 1, plus the least of a ladder of ridges that makes it definite."""
-    diagonal = np.diagonal(B).copy()
-    for ridge in len(B) * np.finfo(B.dtype).eps * 100.0 ** np.arange(9):
-        B.flat[:: len(B) + 1] = diagonal + ridge
+def _fill_shifts(B: np.ndarray, n_outputs: int) -> None:
+    """Give `B` curvature along equal changes of all outputs, where a shift-invariant loss has none.
+
+    Gradients have no part there, so nothing else changes; but rounding would be blown up there.
+    """
+    blocks = B.reshape(-1, n_outputs, len(B) // n_outputs, n_outputs)
+    for j, block in enumerate(blocks):
+        block[:, j, :] += np.trace(block[:, j, :]) / n_outputs**2
+
+
+def _cholesky(B: np.ndarray, ridge: float) -> tuple[np.ndarray, bool]:
+    """Factor of `B` with diagonal 1 plus `ridge`, or as much more as makes it definite."""
+    while ridge < 1e3:
+        B.flat[:: len(B) + 1] = 1 + ridge
         try:
             return cho_factor(B, lower=True, check_finite=False)
         except LinAlgError:
-            continue
+            ridge *= 100
     raise FloatingPointError("The curvature of the objective is not finite.")
 
 
@@ -74,15 +89,21 @@ class Kronecker:
     def __init__(self, point: Point) -> None:
         H, design = point.H, point.forward.X
         c = np.sum(H.diagonal(), axis=1)
-        G = design.gram(c / max(float(np.sum(c)), np.finfo(float).tiny), np.float32)
+        c = c / max(float(np.sum(c)), np.finfo(float).tiny)
+        with np.errstate(over="ignore", invalid="ignore"):
+            G = design.gram(c, np.float32)
+        if not np.all(np.isfinite(G)):
+            G = design.gram(c)
         p = design.X.shape[1]
         self._mean = G[:p, p:]  # (p, 1), or (p, 0) without intercept
         g, Q = eigh(G[:p, :p] - self._mean @ self._mean.T, check_finite=False)
         a, self._R = np.linalg.eigh(H.sum())
-        self._outer = np.maximum(g, 0)[:, None] * np.maximum(a, 0)
+        a = np.where(a > 1e-10 * a[-1], a, a[-1])  # equal changes of all outputs: see _fill_shifts
+        self._outer = np.maximum(g, 0)[:, None] * a
         damping = np.max(point.objective.penalty)
         self._outer += damping if damping > 0 else np.finfo(np.float32).eps * np.max(self._outer)
-        self._a = np.where(a > 1e-10 * a[-1], a, a[-1])
+        self._outer[self._outer == 0] = 1.0
+        self._a = a
         # Products with Q run in the compiled loops of a design matrix: a threaded BLAS here would
         # keep its threads spinning on the processors that the next product with B needs.
         self._Q = design_matrix(np.ascontiguousarray(Q), intercept=False, n_outputs=len(a))

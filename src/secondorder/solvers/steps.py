@@ -6,9 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from secondorder.objective import Point, Ray
-from secondorder.solvers.certificate import duality_gap, n_free_intercepts
+from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.cg import CGStatus, conjugate_gradient
+from secondorder.solvers.intercept import n_free_intercepts
 from secondorder.solvers.preconditioners import Refreshed
+
+# Without a bound of the gap the decrease promised by the model is the certificate: it has to be right.
+UNCERTIFIED_RTOL = 1e-3
 
 
 class Step(NamedTuple):
@@ -42,6 +46,7 @@ class LineSearch:
     rtol : float, default=0.25
         Residual of the Newton system, relative to the gradient; less where the relative gap r is small,
         ``min(rtol, r^(1/4))``, which makes the convergence superlinear (Eisenstat & Walker 1996).
+        Where r has no bound, 1e-3.
     max_products : int, default=1000
         Largest number of products in one step.
     """
@@ -61,11 +66,12 @@ class LineSearch:
             max_products = min(max_products, self.preconditioner.budget)
         b = -point.gradient
         gap = duality_gap(point) / abs(point.value) if point.value else np.inf
+        rtol = min(self.rtol, gap**0.25) if np.isfinite(gap) else UNCERTIFIED_RTOL
         cg = conjugate_gradient(
             curvature,
             b,
             M=M,
-            rtol=min(self.rtol, gap**0.25),
+            rtol=rtol,
             atol=0.5 * self._target(point),
             max_iter=int(max_products),
         )
