@@ -17,17 +17,21 @@ from secondorder.kernels import dense
 from secondorder.losses import OutputHessian
 
 
-def medians(calls: list[Callable[[], object]], repeats: int = 11) -> list[float]:
-    """Median seconds of each of `calls`, made in turn after one call to warm up."""
-    times = [[] for _ in calls]
-    for call in calls:
-        call()
-    for _ in range(repeats):
+def medians(calls: list[Callable[[], object]], rounds: int = 4, burst: int = 6) -> list[float]:
+    """Median seconds of each of `calls`, made in bursts as a solver makes them, the bursts in turn.
+
+    The first call of a burst is not counted, and a pause comes before it: the threads of BLAS spin on
+    after their work, on processors that the next call needs.
+    """
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(rounds):
         for call, mine in zip(calls, times, strict=True):
-            start = time.perf_counter()
+            time.sleep(0.1)
             call()
-            mine.append(time.perf_counter() - start)
-            time.sleep(0.03)  # lets the spinning threads of BLAS go to sleep
+            for _ in range(burst):
+                start = time.perf_counter()
+                call()
+                mine.append(time.perf_counter() - start)
     return [float(np.median(mine)) for mine in times]
 
 

@@ -33,29 +33,29 @@ def _rmatmul(data, indices, indptr, U, out, start, stop):
 
 
 @kernel
-def _curve(d, u, shift_invariant, t):
-    """``H_i t`` in place of `t`, as in ``OutputHessian.__matmul__``; a `u` without entries is zero.
+def _curve(d, u, shift_invariant, i, t):
+    """``H_i t`` in place of `t`, as in ``OutputHessian.__matmul__``; an empty `u` is zero.
 
-    It stands in each file that needs it: Numba's cache does not notice changes in other files.
+    It stands here too because Numba's cache does not notice changes in another file.
     """
     n_outputs = len(t)
     if u.size == 0:
         for k in range(n_outputs):
-            t[k] *= d[k]
+            t[k] *= d[i, k]
         return
+    origin = t.dtype.type(0)
     if shift_invariant:
-        top = 0
+        largest = d[i, 0]
+        origin = t[0]
         for k in range(1, n_outputs):
-            if d[k] > d[top]:
-                top = k
-        origin = t[top]
-        for k in range(n_outputs):
-            t[k] -= origin
+            if d[i, k] > largest:
+                largest, origin = d[i, k], t[k]
     along = t.dtype.type(0)
     for k in range(n_outputs):
-        along += u[k] * t[k]
+        t[k] -= origin
+        along += u[i, k] * t[k]
     for k in range(n_outputs):
-        t[k] = d[k] * t[k] - u[k] * along
+        t[k] = d[i, k] * t[k] - u[i, k] * along
 
 
 @kernel
@@ -69,7 +69,7 @@ def _product(data, indices, indptr, d, u, shift_invariant, W, bias, out, sums, s
             x, j = data[at], indices[at]
             for k in range(n_outputs):
                 t[k] += x * W[j, k]
-        _curve(d[i], u[i] if u.size > 0 else u[0], shift_invariant, t)
+        _curve(d, u, shift_invariant, i, t)
         for k in range(n_outputs):
             sums[k] += t[k]
         for at in range(indptr[i], indptr[i + 1]):
@@ -118,7 +118,7 @@ def product(
     H is given by the fields of an `OutputHessian`.
     """
     W, bias = W.astype(X.dtype, copy=False), bias.astype(X.dtype)
-    u = np.empty((1, 0), X.dtype) if u is None else u
+    u = np.empty((0, 0), X.dtype) if u is None else u
     parts = _parts(X, W.shape[1])
     out = np.zeros((len(parts), *W.shape), X.dtype)
     sums = np.zeros((len(parts), W.shape[1]), X.dtype)

@@ -176,7 +176,8 @@ def _backward(X, T, out, i, t, rows):
     fives = n_outputs - n_outputs % 5
     twos = n_outputs - (n_outputs - fives) % 2
     quads = rows - rows % 4
-    chunk = CHUNK_BYTES // X.itemsize
+    chunks = max(1, round(n_features * X.itemsize / CHUNK_BYTES))
+    chunk = -(-n_features // chunks)
     for j0 in range(0, n_features, chunk):
         j1 = min(n_features, j0 + chunk)
         for k in range(0, fives, 5):
@@ -210,29 +211,26 @@ def _rmatmul(X, U, out, start, stop):
 
 
 @kernel
-def _curve(d, u, shift_invariant, t):
-    """``H_i t`` in place of `t`, as in ``OutputHessian.__matmul__``; a `u` without entries is zero.
-
-    It stands in each file that needs it: Numba's cache does not notice changes in other files.
-    """
-    n_outputs = len(t)
+def _curve(d, u, shift_invariant, i, T, r):
+    """``H_i t`` in place of row r of `T`, as in ``OutputHessian.__matmul__``; an empty `u` is zero."""
+    n_outputs = T.shape[1]
     if u.size == 0:
         for k in range(n_outputs):
-            t[k] *= d[k]
+            T[r, k] *= d[i, k]
         return
+    origin = T.dtype.type(0)
     if shift_invariant:
-        top = 0
+        largest = d[i, 0]
+        origin = T[r, 0]
         for k in range(1, n_outputs):
-            if d[k] > d[top]:
-                top = k
-        origin = t[top]
-        for k in range(n_outputs):
-            t[k] -= origin
-    along = t.dtype.type(0)
+            if d[i, k] > largest:
+                largest, origin = d[i, k], T[r, k]
+    along = T.dtype.type(0)
     for k in range(n_outputs):
-        along += u[k] * t[k]
+        T[r, k] -= origin
+        along += u[i, k] * T[r, k]
     for k in range(n_outputs):
-        t[k] = d[k] * t[k] - u[k] * along
+        T[r, k] = d[i, k] * T[r, k] - u[i, k] * along
 
 
 @kernel
@@ -246,10 +244,58 @@ def _product(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
         for r in range(block):
             for k in range(n_outputs):
                 T[r, k] += bias[k]
-            _curve(d[i + r], u[i + r] if u.size > 0 else u[0], shift_invariant, T[r])
+            _curve(d, u, shift_invariant, i + r, T, r)
             for k in range(n_outputs):
                 sums[k] += T[r, k]
         _backward(X, T, out, i, 0, block)
+
+
+@kernel
+def _forward1_backward1(X, V, T, out, i):
+    """``T = X[i : i + 4] V'`` and ``out += T[4 : 8]' X[i - 4 : i]`` for one output."""
+    x0, x1, x2, x3, v = X[i], X[i + 1], X[i + 2], X[i + 3], V[0]
+    y0, y1, y2, y3, o = X[i - 4], X[i - 3], X[i - 2], X[i - 1], out[0]
+    w0, w1, w2, w3 = T[4], T[5], T[6], T[7]
+    t0 = t1 = t2 = t3 = T.dtype.type(0)
+    for j in range(X.shape[1]):
+        t0 += x0[j] * v[j]
+        t1 += x1[j] * v[j]
+        t2 += x2[j] * v[j]
+        t3 += x3[j] * v[j]
+        o[j] += y0[j] * w0 + y1[j] * w1 + y2[j] * w2 + y3[j] * w3
+    T[0], T[1], T[2], T[3] = t0, t1, t2, t3
+
+
+@kernel
+def _product1(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
+    """`_product` for one output, where memory is the limit.
+
+    The way back of four rows goes along with the way forward of the next four, so that X is
+    read from memory all the time and not by fits and starts.
+    """
+    T = np.zeros(8, V.dtype)
+    ends = start + (stop - start) // 4 * 4
+    for i in range(start, ends, 4):
+        if i > start:
+            _forward1_backward1(X, V, T, out, i)
+        else:
+            for r in range(4):
+                for j in range(X.shape[1]):
+                    T[r] += X[i + r, j] * V[0, j]
+        for r in range(4):
+            T[4 + r] = d[i + r, 0] * (T[r] + bias[0])
+            sums[0] += T[4 + r]
+    for i in range(max(start, ends - 4), stop):
+        if i < ends:
+            weight = T[4 + i - (ends - 4)]
+        else:
+            total = T.dtype.type(0)
+            for j in range(X.shape[1]):
+                total += X[i, j] * V[0, j]
+            weight = d[i, 0] * (total + bias[0])
+            sums[0] += weight
+        for j in range(X.shape[1]):
+            out[0, j] += X[i, j] * weight
 
 
 def _parts(X: np.ndarray, n_outputs: int) -> list[tuple[int, int]]:
@@ -287,12 +333,12 @@ def product(
     """
     V = np.ascontiguousarray(W.T, X.dtype)
     bias = bias.astype(X.dtype)
-    u = np.empty((1, 0), X.dtype) if u is None else u
+    u = np.empty((0, 0), X.dtype) if u is None else u
     parts = _parts(X, len(V))
     out = np.zeros((len(parts), *V.shape), X.dtype)
     sums = np.zeros((len(parts), len(V)), X.dtype)
     run(
-        _product,
+        _product1 if len(V) == 1 and u.size == 0 else _product,
         [
             (X, d, u, shift_invariant, V, bias, o, total, *part)
             for o, total, part in zip(out, sums, parts, strict=True)
