@@ -36,7 +36,7 @@ def test_point_is_the_same_on_strict_arrays(kind, seed, intercept):
         point = objective.at(array(w))
         trial = point.along(array(v))(0.5)
         product = point.forward.gauss_newton_product(point.H, array(v))
-        values.append([point.value, trial.value, point.along(array(v)).slope(trial)])
+        values.append([point.value, trial.value, point.along(array(v)).slope(trial, 0.5)])
         points.append([point.gradient, trial.gradient, product, point.forward.gauss_newton_diagonal(point.H)])
         margin = LOSSES[kind].margin(point.forward.outputs, array(y))
         points[-1].append(margin)

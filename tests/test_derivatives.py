@@ -98,7 +98,7 @@ def test_a_point_along_a_ray_is_the_point_there(problem, t):
     np.testing.assert_allclose(
         trial.gradient, direct.gradient, atol=1e-9 * (1 + np.max(np.abs(direct.gradient)))
     )
-    slope = ray.slope(trial)
+    slope = ray.slope(trial, t)
     np.testing.assert_allclose(slope, direct.gradient @ problem.v, atol=1e-9 * (1 + abs(slope)))
 
 

@@ -1,6 +1,5 @@
 """The objective, and all that is known of it at one point."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -94,14 +93,14 @@ class Ray:
 
     origin: Point
     direction: Array
-    forward: Callable[[float], Any]
+    forward: Any
 
     def __call__(self, t: float) -> Point:
         """The point at `t`."""
         return Point(self.origin.objective, self.forward(t))
 
-    def slope(self, trial: Point) -> float:
-        """``dE/dt`` at a point of the ray, from its outputs alone."""
+    def slope(self, trial: Point, t: float) -> float:
+        """``dE/dt`` at `trial`, the point at `t`, from its outputs alone."""
         penalty = self.origin.objective.penalty
-        loss = array_namespace(self.direction).sum(trial.G * trial.forward.tangent)
+        loss = array_namespace(self.direction).sum(trial.G * self.forward.tangent(t))
         return float(loss + (penalty * trial.w) @ self.direction)

@@ -1,6 +1,5 @@
 """The linear model ``S = X W + b``."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from secondorder.array_api import array_namespace
@@ -31,15 +30,11 @@ class Linear:
 
 @dataclass(frozen=True)
 class LinearForward:
-    """The linear model at one `w`: its outputs, and products with its Jacobian J, which is constant.
-
-    `tangent` is ``dS/dt`` for a point that lies on a line (see `along`).
-    """
+    """The linear model at one `w`: its outputs, and products with its Jacobian J, which is constant."""
 
     w: Array
     X: Design
     outputs: Array
-    tangent: Array | None = None
 
     @property
     def n_intercepts(self) -> int:
@@ -62,10 +57,9 @@ class LinearForward:
         """``(dJ[v])' U``: zero, as J does not depend on w."""
         return 0.0
 
-    def along(self, v: Array) -> Callable[[float], "LinearForward"]:
-        """The model at ``w + t v`` as a function of t; one pass over X, none per t."""
-        tangent = self.jvp(v)
-        return lambda t: replace(self, w=self.w + t * v, outputs=self.outputs + t * tangent, tangent=tangent)
+    def along(self, v: Array) -> "LinearRay":
+        """The models at ``w + t v``; one pass over X, none per t."""
+        return LinearRay(self, v, self.jvp(v))
 
     def shift(self, c: Array) -> "LinearForward":
         """The model with `c` (K,) added to its intercept; no pass over X."""
@@ -84,6 +78,24 @@ class LinearForward:
     def gauss_newton_dense(self, H: OutputHessian) -> Array:
         """``J' H J`` written out, shape (P, P)."""
         return self.X.hessian(H)
+
+
+@dataclass(frozen=True)
+class LinearRay:
+    """The linear models at ``w + t v``, from the change of the outputs per unit of t."""
+
+    origin: LinearForward
+    v: Array
+    change: Array
+
+    def __call__(self, t: float) -> LinearForward:
+        """The model at `t`."""
+        o = self.origin
+        return replace(o, w=o.w + t * self.v, outputs=o.outputs + t * self.change)
+
+    def tangent(self, t: float) -> Array:
+        """``dS/dt`` at `t`, shape (n, K)."""
+        return self.change
 
 
 def _ravel(W: Array) -> Array:

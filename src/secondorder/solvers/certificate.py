@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from secondorder.losses.output_hessian import Array
 from secondorder.objective import Point
 from secondorder.solvers.intercept import n_free_intercepts
 from secondorder.solvers.separation import Outlook, outlook
@@ -57,8 +58,8 @@ class DualityGap:
         gap = duality_gap(point)
         return Verdict(gap, Status.CONVERGED if gap <= self.tol * abs(point.value) else None)
 
-    def after(self, point: Point, previous: Point, promised: float, last: Verdict) -> Verdict:
-        """The verdict on a point that a step has led to."""
+    def after(self, point: Point, before: Array, promised: float, last: Verdict) -> Verdict:
+        """The verdict on a point that a step has led to from the outputs `before`."""
         return self.start(point)
 
     def stuck(self, point: Point, promised: float, last: Verdict) -> Verdict:
@@ -85,10 +86,10 @@ class NewtonDecrement:
         """The verdict on a point: nothing is known."""
         return Verdict(np.inf)
 
-    def after(self, point: Point, previous: Point, promised: float, last: Verdict) -> Verdict:
-        """The verdict on a point that a step has led to."""
+    def after(self, point: Point, before: Array, promised: float, last: Verdict) -> Verdict:
+        """The verdict on a point that a step has led to from the outputs `before`."""
         gap, goal = max(promised, 0.0), self.tol * abs(point.value)
-        seen = outlook(point, previous, gap)
+        seen = outlook(point, before, gap)
         if seen is Outlook.SEPARATED:
             return Verdict(gap, Status.SEPARATED)
         settled = seen is Outlook.SETTLED

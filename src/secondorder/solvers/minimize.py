@@ -155,9 +155,11 @@ def minimize(
         if not useful or _stalled(history):
             verdict = judge.stuck(point, taken.promised, verdict)
             break
-        previous, point, scale = point, solve_intercept(taken.point, 1e-6 * tol), taken.scale
-        verdict = judge.after(point, previous, taken.promised, verdict)
+        before, point, scale = point.forward.outputs, taken.point, taken.scale
+        point = solve_intercept(point, 1e-6 * tol)
+        verdict = judge.after(point, before, taken.promised, verdict)
         record(taken.n_products, taken.scale, taken.n_trials, taken.cg_status)
+        del before, taken  # they hold arrays as large as the outputs
     status = verdict.status or Status.MAX_ITER
     return Result(point.w, status, point.value, verdict.gap, judge.name, tuple(history))
 

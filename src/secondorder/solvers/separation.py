@@ -4,6 +4,7 @@ from enum import Enum
 
 import numpy as np
 
+from secondorder.losses.output_hessian import Array
 from secondorder.objective import Point
 
 # Newton's step on the tail of the loss moves an output by 1 or more; near an optimum steps shrink.
@@ -20,8 +21,8 @@ class Outlook(Enum):
     SEPARATED = "some outputs can move on for ever, and no row stands against it"
 
 
-def outlook(point: Point, previous: Point, promised: float) -> Outlook:
-    """Look at the outputs, and at the step that led to them with the decrease `promised` by its model.
+def outlook(point: Point, before: Array, promised: float) -> Outlook:
+    """Look at the outputs, and at the step from those `before`, with the decrease its model `promised`.
 
     If the outputs put the target of every row first, the classes are separated completely: scaling the
     parameters up lowers the loss to 0 without end. If a step does so weakly, it is a direction of
@@ -36,7 +37,7 @@ def outlook(point: Point, previous: Point, promised: float) -> Outlook:
     used = o.s > 0
     if np.min(o.loss.margin(point.forward.outputs, o.y)[used]) > 0:
         return Outlook.SEPARATED
-    step = point.forward.outputs - previous.forward.outputs
+    step = point.forward.outputs - before
     if np.max(np.abs(step[used])) <= STRIDE:
         return Outlook.SETTLED
     change = o.loss.margin(step, o.y)[used]

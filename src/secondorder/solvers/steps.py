@@ -108,7 +108,7 @@ def minimize_along(
     last_t, last_steep = 0.0, slope
     for n_trials in range(1, max_trials + 1):
         trial = ray(t)
-        steep = ray.slope(trial)
+        steep = ray.slope(trial, t)
         change = trial.value - start
         if not np.isfinite(change + steep):
             high, t = t, (low + t) / 2
