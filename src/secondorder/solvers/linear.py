@@ -1,7 +1,7 @@
 """Linear problems: which variables and which preconditioner, from what each would cost.
 
-Costs are counted in multiplications; the compiled products and BLAS make about as many a second. The
-constants below were measured once; they need to be right within a factor of two or so.
+Costs are counted in multiplications of the compiled products. The constants below were measured once;
+they need to be right within a factor of two or so.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,12 @@ CURVATURES = {"full": GaussNewton, "leading": LeadingTerm}
 SOLVERS = ("auto", "newton-cg", "newton-cholesky", "newton-kronecker")
 
 CALL = 1_000_000  # multiplications made in the time that calling a product costs
+THICK = 3  # times more are made a second in a product of two thick matrices than in one with a thin one
 GATHER = 4  # multiplications a sparse entry is worth
 EIGENVECTORS = 9  # q^3 times this is the cost of all eigenvectors of a q x q matrix
 LARGEST_DENSE = 3000  # parameters of a dense Hessian
 LARGEST_GRAM = 5000  # columns of a dense Gram matrix
-WORTH_AT_ONCE = 300  # products for which a preconditioner is made without waiting
+WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
 ALIKE = 10  # dense features whose norms differ by less need no scaling
 UNEQUAL = 1000  # sparse entries whose sizes differ by more do
 
@@ -126,12 +127,12 @@ def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refres
     """The preconditioner for `solver`, one of `SOLVERS`."""
     (n, q), K = design.shape, n_outputs
     product = CALL + 2 * K * (GATHER * design.X.nnz if issparse(design.X) else n * q)
-    hessian = n * q * q * (K + K * K * (K > 1)) / 2 + (q * K) ** 3 / 6
+    hessian = (n * q * q * (K + K * K * (K > 1)) / 2 + (q * K) ** 3 / 6) / THICK
     gram = n * q * q / 4 + EIGENVECTORS * q**3
     if solver == "newton-cholesky":
-        return Refreshed(Cholesky, hessian / product / 2)
+        return Refreshed(Cholesky, hessian / product)
     if solver == "newton-kronecker":
-        return Refreshed(Kronecker, gram / product / 2)
+        return Refreshed(Kronecker, gram / product)
     candidates: list[tuple[float, Callable]] = []
     if solver == "auto" and q * K <= LARGEST_DENSE:
         candidates.append((hessian / product, Cholesky))
@@ -139,11 +140,11 @@ def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refres
         candidates.append((gram / product, Kronecker))
     for cost, make in candidates:
         if cost <= WORTH_AT_ONCE:
-            return Refreshed(make, cost / 2)
+            return Refreshed(make, cost)
     simple = Jacobi if _unscaled(design) else None
     if candidates:
         cost, make = min(candidates, key=lambda candidate: candidate[0])
-        return Refreshed(make, cost / 2, until=simple or (lambda point: None))
+        return Refreshed(make, cost, until=simple or (lambda point: None))
     return simple and Refreshed(simple, cost=1)
 
 
