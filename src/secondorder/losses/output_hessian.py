@@ -85,8 +85,13 @@ class OutputHessian:
         """``sum_i H_i``, shape (K, K)."""
         xp = array_namespace(self.d)
         eye = xp.eye(self.d.shape[1], dtype=self.d.dtype)
-        diagonal = xp.sum(self.diagonal(), axis=0) * eye
-        return diagonal if self.u is None else diagonal - (1 - eye) * (self.u.T @ self.u)
+        if self.u is None:
+            return xp.sum(self.d, axis=0) * eye
+        products = self.u.T @ self.u
+        if self.shift_invariant:
+            between = products * (1 - eye)
+            return xp.sum(between, axis=1) * eye - between
+        return xp.sum(self.d, axis=0) * eye - products
 
     @cached_property
     def leading(self) -> "OutputHessian":
