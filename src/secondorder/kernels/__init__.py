@@ -4,6 +4,7 @@ Importing this package imports no Numba; its modules (``dense``, ``csr``, ``soft
 do, and are imported by the first problem large enough. They take and return plain arrays.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,14 @@ POINTWISE_ELEMENTS = 2**17
 DENSE_MULTIPLICATIONS = 2**22
 SPARSE_MULTIPLICATIONS = 2**20
 
+# With Numba's compiler switched off its loops run as plain Python, and repay nothing.
+COMPILING = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
+
 
 def pointwise_repays(S: Any) -> bool:
     """Whether the loss of outputs `S` (n, K) is worth a compiled loop."""
-    return isinstance(S, np.ndarray) and S.dtype == np.float64 and S.size >= POINTWISE_ELEMENTS
+    large = isinstance(S, np.ndarray) and S.dtype == np.float64 and S.size >= POINTWISE_ELEMENTS
+    return large and COMPILING
 
 
 def dense_repays(X: Any, n_outputs: int) -> bool:
@@ -28,6 +33,7 @@ def dense_repays(X: Any, n_outputs: int) -> bool:
         and X.dtype in (np.float64, np.float32)
         and X.flags.c_contiguous
         and X.size * n_outputs >= DENSE_MULTIPLICATIONS
+        and COMPILING
     )
 
 
@@ -38,4 +44,5 @@ def sparse_repays(X: Any, n_outputs: int) -> bool:
         and X.format == "csr"
         and X.dtype in (np.float64, np.float32)
         and X.nnz * n_outputs >= SPARSE_MULTIPLICATIONS
+        and COMPILING
     )
