@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from secondorder.kernels.compile import kernel
-from secondorder.kernels.threads import nonzero_bounds, run
+from secondorder.kernels.threads import MULTIPLICATIONS_PER_THREAD, nonzero_bounds, run
 
 
 @kernel
@@ -80,7 +80,9 @@ def _product(data, indices, indptr, d, u, shift_invariant, W, bias, out, sums, s
 
 def _parts(X: csr_array, n_outputs: int) -> list[tuple[int, int]]:
     """The rows each thread takes."""
-    bounds = nonzero_bounds(X.indptr, X.nnz * n_outputs)
+    # Each thread has outputs of its own to add up: no more of them than there are entries to fill them.
+    worth = min(X.nnz * n_outputs, X.nnz // X.shape[1] * MULTIPLICATIONS_PER_THREAD)
+    bounds = nonzero_bounds(X.indptr, worth)
     return list(pairwise(bounds))
 
 

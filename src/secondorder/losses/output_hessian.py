@@ -104,7 +104,7 @@ class OutputHessian:
 
         def single(a: np.ndarray) -> np.ndarray:
             a32 = a.astype(np.float32)
-            a32[a32 < SMALLEST_FLOAT32] = 0
+            a32[np.abs(a32) < SMALLEST_FLOAT32] = 0
             return a32
 
         d = single(self.d)

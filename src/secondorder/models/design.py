@@ -71,16 +71,17 @@ class Design:
     def squared_rmatmul(self, D: Array) -> Array:
         """``(Z * Z)' D`` for `D` of shape (n, K), not negative."""
         self.passes += 1
-        XXD = sum((X * X).T @ D[rows, :] for rows, X in self._blocks(D))
+        xp, m = array_namespace(D), self._mean
+        if m is None or issparse(self.X):
+            XXD = sum((X * X).T @ D[rows, :] for rows, X in self._blocks(D))
+        else:
+            XXD = sum(((X - m) ** 2).T @ D[rows, :] for rows, X in self._blocks(D))
         if not self.intercept:
             return XXD
-        xp = array_namespace(D)
         sums = xp.sum(D, axis=0)
-        if self._mean is not None:
+        if m is not None and issparse(self.X):  # expanded, for X - 1 m' would not be sparse
             self.passes += 1
-            m = self._mean[:, None]
-            centred = XXD - 2 * m * self._rmatmul(D) + m * m * sums
-            # What is left of a constant column is rounding, of either sign.
+            centred = XXD - 2 * m[:, None] * self._rmatmul(D) + m[:, None] ** 2 * sums
             XXD = xp.where(centred > ROUNDING * XXD, centred, xp.zeros_like(XXD))
         return xp.concat([XXD, sums[None, :]])
 

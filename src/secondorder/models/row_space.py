@@ -9,9 +9,11 @@ from secondorder.models.design import Design
 class RowSpace:
     """``X - 1 m' = L Q'`` with orthonormal `Q` (p, r) and `L` (n, r), ``r <= n``: n unknowns, not p.
 
-    The optimum is ``W = Q V`` with the optimum V for the data L, penalty and all, because ``|W| = |V|``
-    and a part of W outside the span of the rows only costs penalty (the representer theorem). `Q` is
-    never formed: from ``X X' = U R^2 U'``, ``L = U R`` and ``Q = X' U / R``, with X centred.
+    With a penalty the optimum is ``W = Q V`` with the optimum V for the data L, because ``|W| = |V|`` and
+    a part of W outside the span of the rows only costs penalty (the representer theorem). Without
+    one it is an optimum, that of least norm. `Q` is never formed: from ``X X' = U R^2 U'`` with X
+    centred, ``L = U R`` and ``Q = X' U / R``. Singular values below 1e-8 of the largest or so are lost to
+    rounding and left out, so that the solution for L is a start for that for X and no more.
 
     Parameters
     ----------

@@ -8,16 +8,16 @@ import numpy as np
 
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Point
-from secondorder.solvers.intercept import n_free_intercepts
+from secondorder.solvers.intercept import intercept_is_solved, n_free_intercepts
 from secondorder.solvers.separation import Outlook, outlook
 
 
 class Status(Enum):
     """Why the iteration ended."""
 
-    CONVERGED = "the certified relative gap is at most tol"
-    MAX_ITER = "max_iter iterations were made before the certified relative gap came down to tol"
-    PRECISION = "rounding errors hide any further decrease, before the certified relative gap reached tol"
+    CONVERGED = "the relative gap is at most tol"
+    MAX_ITER = "max_iter iterations were made before the relative gap came down to tol"
+    PRECISION = "rounding errors hide any further decrease, before the relative gap came down to tol"
     SEPARATED = "the classes are linearly separable and nothing is penalised, so no optimum exists"
 
 
@@ -32,23 +32,29 @@ class Verdict(NamedTuple):
     settled: bool = True
 
 
+def is_bounded(point: Point) -> bool:
+    """Whether every parameter but a free intercept is penalised, so that `duality_gap` is a bound."""
+    last = len(point.w) - n_free_intercepts(point)
+    return bool(np.all(point.objective.penalty[:last] > 0))
+
+
 def duality_gap(point: Point) -> float:
     """``sum_j g_j^2 / (2 penalty_j)``, an upper bound of ``E(w) - E*``; infinite where there is none.
 
-    With a convex loss and zero gradient in the intercepts (see `solve_intercept`) it is the Fenchel
+    With a convex loss and zero gradient in the free intercepts (see `solve_intercept`) it is the Fenchel
     duality gap of the penalised problem, and a bound because E is ``penalty_j``-strongly convex in
-    w_j. There is none where a parameter other than the intercept goes without penalty.
+    w_j. There is none where another parameter goes without penalty, or the intercepts are not solved.
     """
-    last = len(point.w) - n_free_intercepts(point)
-    penalty, g = point.objective.penalty[:last], point.gradient[:last]
-    if not np.all(penalty > 0):
+    if not (is_bounded(point) and intercept_is_solved(point)):
         return np.inf
-    return float(0.5 * np.sum(g**2 / penalty))
+    last = len(point.w) - n_free_intercepts(point)
+    with np.errstate(over="ignore"):
+        return float(0.5 * np.sum(point.gradient[:last] ** 2 / point.objective.penalty[:last]))
 
 
 @dataclass(frozen=True)
 class DualityGap:
-    """Judges points of a penalised objective, by a bound that is rigorous."""
+    """Judges points of a penalised convex objective, by a bound that holds but for rounding."""
 
     tol: float
     name = "duality gap"

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Curvature below this part of that of the preconditioner's inverse is rounding, of either sign.
+# Curvature below this part of what is usual is rounding, of either sign.
 FLAT = 1e-15
 
 
@@ -72,12 +72,14 @@ def conjugate_gradient(
     p, rz = z, float(r @ z)
     goal = rtol**2 * rz
     xx, xp, pp = 0.0, 0.0, rz  # products of x and p in the norm of M^-1
+    usual = 0.0 if M is None else 1.0  # curvature in that norm; the steepest seen, if M says nothing of it
     for k in range(max_iter):
         if rz <= goal or rz <= 0.0 or float(r @ r) <= atol**2:
             return CGResult(x, r, k, CGStatus.CONVERGED)
         Ap = A @ p
         curvature = float(p @ Ap)
-        if curvature <= FLAT * pp:
+        usual = max(usual, curvature / pp)
+        if curvature <= FLAT * usual * pp:
             if np.isfinite(radius):
                 t = _to_boundary(xx, xp, pp, radius)
                 x, r = x + t * p, r - t * Ap

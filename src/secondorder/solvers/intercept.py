@@ -12,25 +12,54 @@ def n_free_intercepts(point: Point) -> int:
     return n_intercepts if n_intercepts and not np.any(penalty[-n_intercepts:]) else 0
 
 
+def intercept_is_solved(point: Point) -> bool:
+    """Whether the gradient in the free intercepts is little against the slopes it is the sum of.
+
+    It tells a solved intercept from one where the loss is flat, and Newton's decrement with it.
+    """
+    if not n_free_intercepts(point):
+        return True
+    return bool(np.max(np.abs(np.sum(point.G, axis=0))) <= 0.01 * np.sum(np.abs(point.G)))
+
+
 def solve_intercept(point: Point, tol: float) -> Point:
     """The point with its intercepts optimal for its other parameters, to the relative accuracy `tol`.
 
-    Newton's method in K variables on the outputs: no pass over X.
+    Newton's method in K variables on the outputs: no pass over X. Where the loss has gone flat, with
+    all probabilities at 0 or 1, it goes along the gradient until there is curvature again.
     """
-    n_intercepts = n_free_intercepts(point)
-    if not n_intercepts:
+    if not n_free_intercepts(point):
         return point
     for _ in range(50):
         g = np.sum(point.G, axis=0)
         c = -np.linalg.lstsq(point.H.sum(), g, rcond=None)[0]
         decrease = -0.5 * float(g @ c)
-        if not decrease > tol * abs(point.value):
+        if decrease > tol * abs(point.value):
+            trial = _backtrack(point, c, decrease)
+        elif not intercept_is_solved(point):
+            trial = _advance(point, -g / np.linalg.norm(g))
+        else:
             return point
-        t, trial = 1.0, point.shift(c)
-        while not trial.value <= point.value - 1e-4 * t * decrease and t > 1e-10:
-            t /= 2
-            trial = point.shift(t * c)
         if trial.value >= point.value:  # nothing left above the rounding of E
             return point
         point = trial
     return point
+
+
+def _backtrack(point: Point, c: np.ndarray, decrease: float) -> Point:
+    """The first of ``point + t c``, t = 1, 1/2, 1/4 ..., that lowers E enough."""
+    t, trial = 1.0, point.shift(c)
+    while not trial.value <= point.value - 1e-4 * t * decrease and t > 1e-10:
+        t /= 2
+        trial = point.shift(t * c)
+    return trial
+
+
+def _advance(point: Point, c: np.ndarray) -> Point:
+    """The last of ``point + t c``, t = 1, 2, 4 ..., that still lowers E."""
+    t, trial = 1.0, point.shift(c)
+    further = point.shift(2 * t * c)
+    while further.value < trial.value and t < 1e300:
+        t, trial = 2 * t, further
+        further = point.shift(2 * t * c)
+    return trial

@@ -6,6 +6,7 @@ they need to be right within a factor of two or so.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -15,6 +16,7 @@ from secondorder.losses import Loss
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix
 from secondorder.objective import Objective
+from secondorder.solvers.certificate import Status
 from secondorder.solvers.minimize import Iteration, Result, minimize
 from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed
 from secondorder.solvers.steps import LineSearch
@@ -76,14 +78,25 @@ def fit_linear(
     Returns
     -------
     Result
+
+    Raises
+    ------
+    ValueError
+        If `solver` or `hessian` is unknown, or values of X are too large for their squares.
     """
+    if solver not in SOLVERS:
+        raise ValueError(f"solver={solver!r}: choose one of {', '.join(SOLVERS)}.")
+    if hessian not in CURVATURES:
+        raise ValueError(f"hessian={hessian!r}: choose one of {', '.join(CURVATURES)}.")
     design = design_matrix(X, intercept=intercept, n_outputs=n_outputs, weights=s)
     start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
     start = design.centre(start)
     if loss.shift_invariant:
         start = start - start.mean(axis=1, keepdims=True)
 
-    def solve(design: Design, w: Array, preconditioner: Refreshed | None, **options) -> Result:
+    def solve(
+        design: Design, w: Array, preconditioner: Refreshed | None, callback=callback, **options: Any
+    ) -> Result:
         strengths = np.full((design.shape[1], n_outputs), float(penalty))
         if intercept:
             strengths[-1] = 0.0
@@ -99,34 +112,62 @@ def fit_linear(
             **options,
         )
 
-    n, p = X.shape
-    if solver != "auto" or issparse(X) or p <= n or n > LARGEST_GRAM:
+    if solver == "auto" and _worth_reducing(design, n_outputs):
+        result = _solve_in_row_space(design, start, solve, callback, max_iter)
+    else:
         chosen = choose_preconditioner(design, n_outputs, solver)
         result = solve(design, start.ravel(), chosen, max_iter=max_iter)
-    else:
-        result = _solve_in_row_space(design, start, solve, max_iter)
     W = design.uncentre(result.w.reshape(-1, n_outputs))
     return replace(result, w=W.ravel())
 
 
-def _solve_in_row_space(design: Design, start: Array, solve: Callable, max_iter: int) -> Result:
+def _worth_reducing(design: Design, n_outputs: int) -> bool:
+    """Whether the problem is better solved in the row space of X."""
+    n, p = design.X.shape
+    if issparse(design.X) or p <= n:
+        return False
+    cost = (n * n * p / THICK + EIGENVECTORS * n**3) / _product_cost(design, n_outputs)
+    return cost <= WORTH_AT_ONCE
+
+
+def _solve_in_row_space(
+    design: Design, start: Array, solve: Callable, callback: Callable | None, max_iter: int
+) -> Result:
     """The solution for a wide dense X, found in as many variables as X has rows."""
     n_outputs = start.shape[1]
     space = RowSpace(design)
     small = design_matrix(space.L, intercept=design.intercept, n_outputs=n_outputs)
-    chosen = choose_preconditioner(small, n_outputs, "auto")
-    reduced = solve(small, space.project(start).ravel(), chosen, max_iter=max_iter)
+    V = space.project(start).ravel()
+
+    def on_X(row: Iteration) -> Iteration:
+        """The row with the passes over X, of which the small problem makes none."""
+        return row._replace(passes=design.passes)
+
+    reduced = solve(
+        small,
+        V,
+        choose_preconditioner(small, n_outputs, "auto"),
+        max_iter=max_iter,
+        callback=callback and (lambda row: callback(on_X(row))),
+    )
+    history = tuple(map(on_X, reduced.history))
     lifted = space.lift(reduced.w.reshape(-1, n_outputs)).ravel()
+    if reduced.status not in (Status.CONVERGED, Status.PRECISION):
+        return replace(reduced, w=lifted, history=history)
     # The certificate is taken on X itself, and iterations go on there should rounding in L need them.
-    left = max_iter - reduced.n_iter
-    final = solve(design, lifted, Refreshed(Jacobi, cost=1), max_iter=left)
-    return replace(final, history=_joined(reduced.history, final.history))
+    return solve(design, lifted, Refreshed(Jacobi, cost=1), max_iter=max_iter, history=history)
+
+
+def _product_cost(design: Design, n_outputs: int) -> float:
+    """What a product with the curvature costs."""
+    entries = GATHER * design.X.nnz if issparse(design.X) else design.shape[0] * design.shape[1]
+    return CALL + 2 * n_outputs * entries
 
 
 def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refreshed | None:
     """The preconditioner for `solver`, one of `SOLVERS`."""
     (n, q), K = design.shape, n_outputs
-    product = CALL + 2 * K * (GATHER * design.X.nnz if issparse(design.X) else n * q)
+    product = _product_cost(design, K)
     hessian = (n * q * q * (K + K * K * (K > 1)) / 2 + (q * K) ** 3 / 6) / THICK
     gram = n * q * q / 4 + EIGENVECTORS * q**3
     if solver == "newton-cholesky":
@@ -172,9 +213,3 @@ def _sizes(data: np.ndarray, block: int = 2**20) -> tuple[float, float]:
         smallest = min(smallest, float(np.min(sizes, where=sizes > 0, initial=np.inf)))
         largest = max(largest, float(np.max(sizes)))
     return smallest, largest
-
-
-def _joined(reduced: tuple[Iteration, ...], final: tuple[Iteration, ...]) -> tuple[Iteration, ...]:
-    """One history of the two phases; what was read in the first was not X."""
-    first = [row._replace(passes=1) for row in reduced]
-    return (*first[:-1], *(row._replace(iteration=row.iteration + len(first) - 1) for row in final))

@@ -9,7 +9,7 @@ import numpy as np
 from secondorder.curvature import GaussNewton
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective, Point
-from secondorder.solvers.certificate import DualityGap, NewtonDecrement, Status, duality_gap
+from secondorder.solvers.certificate import DualityGap, NewtonDecrement, Status, is_bounded
 from secondorder.solvers.cg import CGStatus
 from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.steps import LineSearch
@@ -111,6 +111,7 @@ def minimize(
     tol: float = 1e-8,
     max_iter: int = 100,
     callback: Callable[[Iteration], None] | None = None,
+    history: tuple[Iteration, ...] = (),
 ) -> Result:
     """Minimise ``E(w)`` by steps of second order until ``(E - E*) / E <= tol``, certified.
 
@@ -130,38 +131,48 @@ def minimize(
     max_iter : int, default=100
     callback : callable(Iteration), optional
         Called with every new row of the history.
+    history : tuple of Iteration, optional
+        Of an earlier phase that ended at `w`; it is continued.
 
     Returns
     -------
     Result
+
+    Raises
+    ------
+    ValueError
+        If the gradient at `w` is too large to be squared.
     """
     rule = LineSearch(tol=tol) if step is None else step
     point, scale = solve_intercept(objective.at(w), 1e-6 * tol), rule.initial_scale
     _check_finite(point)
-    judge = DualityGap(tol) if np.isfinite(duality_gap(point)) else NewtonDecrement(tol)
+    judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
     verdict = judge.start(point)
-    history: list[Iteration] = []
+    rows = list(history)
 
     def record(*of_step: Any) -> None:
-        norm = float(np.linalg.norm(point.gradient))
-        history.append(Iteration(len(history), point.value, norm, verdict.gap, objective.X.passes, *of_step))
+        norm, passes = float(np.linalg.norm(point.gradient)), objective.X.passes
+        rows.append(Iteration(len(rows), point.value, norm, verdict.gap, passes, *of_step))
         if callback is not None:
-            callback(history[-1])
+            callback(rows[-1])
 
-    record()
-    while verdict.status is None and len(history) <= max_iter:
+    if not rows:
+        record()
+    while verdict.status is None and len(rows) <= max_iter:
         taken = rule(point, curvature(point), scale)
+        # What a solve that was cut short promises is no estimate of what there is to gain.
+        promised = np.inf if taken.cg_status is CGStatus.MAX_ITER else taken.promised
         useful = taken.accepted and judge.worthwhile(point, taken.promised)
-        if not useful or _stalled(history):
-            verdict = judge.stuck(point, taken.promised, verdict)
+        if not useful or _stalled(rows):
+            verdict = judge.stuck(point, promised, verdict)
             break
         before, point, scale = point.forward.outputs, taken.point, taken.scale
         point = solve_intercept(point, 1e-6 * tol)
-        verdict = judge.after(point, before, taken.promised, verdict)
+        verdict = judge.after(point, before, promised, verdict)
         record(taken.n_products, taken.scale, taken.n_trials, taken.cg_status)
         del before, taken  # they hold arrays as large as the outputs
     status = verdict.status or Status.MAX_ITER
-    return Result(point.w, status, point.value, verdict.gap, judge.name, tuple(history))
+    return Result(point.w, status, point.value, verdict.gap, judge.name, tuple(rows))
 
 
 def _check_finite(point: Point) -> None:

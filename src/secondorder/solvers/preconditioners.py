@@ -83,7 +83,9 @@ class Kronecker:
 
     The covariance is weighted by ``trace H_i``; the product is inverted through the eigenvectors
     of its two factors, and the intercepts, decoupled by the weighted mean m of the rows, by those of
-    A alone. It equals ``B^-1`` where all rows have the same curvature, as at w = 0. One pass over X.
+    A alone. Where all rows have the same curvature, as at w = 0, it is ``B^-1`` to the precision of
+    float32, along changes that sum to 0 over the classes, for one penalty on all features and none on
+    the intercepts. One pass over X.
     """
 
     def __init__(self, point: Point) -> None:
@@ -98,7 +100,8 @@ class Kronecker:
         self._mean = G[:p, p:]  # (p, 1), or (p, 0) without intercept
         g, Q = eigh(G[:p, :p] - self._mean @ self._mean.T, check_finite=False)
         a, self._R = np.linalg.eigh(H.sum())
-        a = np.where(a > 1e-10 * a[-1], a, a[-1])  # equal changes of all outputs: see _fill_shifts
+        largest = a[-1] if a[-1] > 0 else 1.0
+        a = np.where(a > 1e-10 * largest, a, largest)  # equal changes of all outputs: see _fill_shifts
         self._outer = np.maximum(g, 0)[:, None] * a
         damping = np.max(point.objective.penalty)
         self._outer += damping if damping > 0 else np.finfo(np.float32).eps * np.max(self._outer)
@@ -119,8 +122,8 @@ class Kronecker:
 class Refreshed:
     """A preconditioner kept while it is cheaper to keep than to make.
 
-    It is made anew once the products spent since it was made cost as much as making it does: whatever
-    the problem, no more than twice the work of the best moment to do so (the ski-rental rule).
+    It is made anew once the products spent since it was made cost as much as making it does, so that no
+    more is ever spent on making than on using (as in the ski-rental problem).
 
     Parameters
     ----------

@@ -29,9 +29,9 @@ def outlook(point: Point, before: Array, promised: float) -> Outlook:
     recession, and the separation is quasi-complete (Albert & Anderson, Biometrika 71, 1984).
 
     A step is only nearly such a direction while other rows settle: they move back by a part r of the
-    largest move forward. Could they stop it, then at an optimum where the moving rows have
-    slopes of about r / 2, and half a unit away from it a decrease of r / 16 would be in store. Where
-    less is, they cannot.
+    largest move forward. Could they stop it, with a weight s, then at an optimum where the moving rows have
+    slopes of about s r / 2, and half a unit away from it a decrease of s r / 16 would be in store.
+    Where less is, they cannot.
     """
     o = point.objective
     used = o.s > 0
@@ -45,5 +45,7 @@ def outlook(point: Point, before: Array, promised: float) -> Outlook:
     if forward <= STRIDE:
         return Outlook.MOVING
     backward = max(-np.min(change) / forward, BACKWARD)
-    unstoppable = 16 * promised <= backward * np.mean(o.s[used])
+    against = change < -BACKWARD * forward
+    weight = np.min(o.s[used][against]) if np.any(against) else np.mean(o.s[used])
+    unstoppable = 16 * promised <= backward * weight
     return Outlook.SEPARATED if unstoppable else Outlook.MOVING
