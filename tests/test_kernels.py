@@ -25,11 +25,11 @@ sizes = {
 def case(seed, n, p, K, dtype, rank_one):
     rng = np.random.default_rng(seed)
     X = (rng.standard_normal((n, p)) * (rng.random((n, p)) < 0.6)).astype(dtype)
-    d = rng.random((n, K)).astype(dtype)
-    u = (d / K).astype(dtype) if rank_one else None
+    P = rng.dirichlet(np.full(K, rng.choice([0.01, 1.0])), n)
+    P = np.where(P > 1e-30, P, 0).astype(dtype)
     return (
         X,
-        OutputHessian(d, u),
+        OutputHessian(P, P, shift_invariant=True) if rank_one else OutputHessian(P),
         rng.standard_normal((p, K)),
         rng.standard_normal(K),
         rng.standard_normal((n, K)),

@@ -25,7 +25,7 @@ from secondorder.solvers import (
 )
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.intercept import solve_intercept
-from secondorder.solvers.linear import SOLVERS
+from secondorder.solvers.linear import SOLVERS, choose_preconditioner
 from secondorder.solvers.steps import minimize_along
 
 seeds = st.integers(0, 2**32 - 1)
@@ -334,3 +334,86 @@ def test_callback_sees_every_row_of_the_history():
     result = fit_linear(X, y, np.ones(len(X)), loss=Softmax(), n_outputs=3, penalty=0.1, callback=rows.append)
     assert tuple(rows) == result.history
     assert [row.iteration for row in rows] == list(range(result.n_iter + 1))
+
+
+@pytest.mark.parametrize("loss", ["softmax", "logistic"])
+@pytest.mark.parametrize("penalty", [1e10, 1.0])
+@pytest.mark.parametrize("far", [1e3, -1e3, 1e6])
+def test_a_start_where_the_loss_is_flat_is_no_optimum(loss, penalty, far):
+    """All probabilities are 0 or 1 there, and the curvature in the intercept is 0."""
+    X, y = blobs(0, K=3 if loss == "softmax" else 2)
+    loss, K, y = (Softmax(), 3, y) if loss == "softmax" else (Logistic(), 1, y.astype(float))
+    options = {"loss": loss, "n_outputs": K, "penalty": penalty, "tol": 1e-10}
+    w = np.zeros((X.shape[1] + 1, K))
+    w[-1, 0] = far
+    result = fit_linear(X, y, np.ones(len(X)), w=w.ravel(), **options)
+    assert result.status is Status.CONVERGED
+    np.testing.assert_allclose(result.value, fit_linear(X, y, np.ones(len(X)), **options).value, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1e6])
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_the_unit_of_the_features_changes_nothing(solver, unit, penalty):
+    X, y = blobs(0)
+    options = {"loss": Softmax(), "n_outputs": 3, "solver": solver, "tol": 1e-10}
+    one = fit_linear(X, y, np.ones(len(X)), penalty=penalty, **options)
+    other = fit_linear(unit * X, y, np.ones(len(X)), penalty=penalty * unit**2, **options)
+    assert other.status is Status.CONVERGED
+    np.testing.assert_allclose(other.value, one.value, rtol=1e-9)
+
+
+@pytest.mark.parametrize("weight", [1.0, 1e-2, 1e-5, 1e-8])
+def test_a_row_of_little_weight_stands_against_separation(weight):
+    x = np.repeat([-1.0, 1.0, 1.5], [50, 50, 1])[:, None]
+    y, s = np.repeat([0.0, 1.0, 0.0], [50, 50, 1]), np.repeat([1.0, weight], [100, 1])
+    result = fit_linear(x, y, s, loss=Logistic(), n_outputs=1, penalty=0.0, tol=1e-12)
+    assert result.status is not Status.SEPARATED
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+def test_a_wide_fit_keeps_one_history(penalty):
+    X, y = blobs(0, n=12, p=40, overlap=1.0)
+    rows = []
+    options = {"loss": Softmax(), "n_outputs": 3, "penalty": penalty}
+    result = fit_linear(X, y, np.ones(len(X)), callback=rows.append, **options)
+    assert [row.iteration for row in rows] == list(range(result.n_iter + 1))
+    assert [row.n_products for row in rows] == [row.n_products for row in result.history]
+    assert result.history[-1].gap == result.gap
+
+
+@pytest.mark.parametrize(("option", "value"), [("solver", "newton-cholseky"), ("hessian", "both")])
+def test_unknown_options_of_the_engine_are_refused(option, value):
+    X, y = blobs(0)
+    with pytest.raises(ValueError, match=value):
+        fit_linear(X, y, np.ones(len(X)), loss=Softmax(), n_outputs=3, penalty=1.0, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_outputs", "kind"),
+    [
+        ((1000, 10), 1, Cholesky),
+        ((1000, 10), 5, Cholesky),
+        ((60_000, 784), 10, Kronecker),
+        ((1000, 9000), 1, None),
+    ],
+)
+def test_the_preconditioner_follows_from_the_sizes(shape, n_outputs, kind):
+    """Of shapes alone: the matrix is a view of one number."""
+    design = Design(np.broadcast_to(np.ones(1), shape), True)
+    chosen = choose_preconditioner(design, n_outputs, "auto")
+    assert (chosen and chosen._make) is kind
+
+
+def test_a_preconditioner_is_made_again_when_it_has_been_paid_for():
+    made = []
+    kept = Refreshed(lambda point: made.append(point) or len(made), cost=10, until=lambda point: "until")
+    assert kept(0) == "until"
+    assert kept.budget == 10
+    kept.charge(10)
+    assert kept(1) == 1
+    kept.charge(9)
+    assert kept(2) == 1
+    kept.charge(1)
+    assert kept(3) == 2
+    assert made == [1, 3]

@@ -9,7 +9,7 @@ from secondorder.losses import Loss, OutputHessian
 from secondorder.losses.output_hessian import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Objective:
     """``E(w) = sum_i s_i loss(f(w; x_i), y_i) + 1/2 sum_j penalty_j w_j^2``.
 
@@ -39,7 +39,7 @@ class Objective:
         return Point(self, self.model.forward(w, self.X))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point:
     """E, its gradient and its curvature at one w, each computed once and only when asked for."""
 
@@ -87,7 +87,7 @@ class Point:
         return Point(self.objective, self.forward.shift(c))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ray:
     """The points ``w + t d`` of the objective, for t >= 0."""
 

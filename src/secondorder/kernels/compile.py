@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from numba import njit
@@ -16,9 +17,15 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         return njit(function, cache=True, **options)
     except RuntimeError as error:  # Numba found no folder that it may write to
-        warnings.warn(
-            f"Compiled code cannot be kept on disk ({error}), so each new process compiles it again. "
-            "Set the environment variable NUMBA_CACHE_DIR to a writable folder to keep it.",
-            stacklevel=2,
-        )
+        _warn_once(str(error).split(" for file ")[0])
         return njit(function, **options)
+
+
+@cache
+def _warn_once(reason: str) -> None:
+    """Say what it means that nothing can be kept."""
+    warnings.warn(
+        f"Compiled code cannot be kept on disk ({reason}), so each new process compiles it again. "
+        "Set the environment variable NUMBA_CACHE_DIR to a writable folder to keep it.",
+        stacklevel=3,
+    )

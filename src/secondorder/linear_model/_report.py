@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from secondorder.models import design_matrix
-from secondorder.solvers import CGStatus, Iteration, Result, Status
+from secondorder.solvers import Iteration, LineSearch, Result, Status
 
 UNEVEN = 1e3  # ratio of feature norms that makes scale the likely cause
 
@@ -39,7 +39,7 @@ def explain(result: Result, X: Any, C: float, tol: float) -> str:
             f"Precision: after {result.n_iter} iterations rounding errors hide any further decrease, "
             f"and {reached}. {_precision_remedy(X, C)}"
         )
-    exhausted = sum(row.cg_status is CGStatus.MAX_ITER for row in result.history)
+    exhausted = sum(row.n_products >= LineSearch.max_products for row in result.history)
     if 2 * exhausted <= result.n_iter:
         return (
             f"Iterations: max_iter={result.n_iter} Newton iterations were too few; {reached}. "

@@ -14,7 +14,7 @@ Array = Any  # an array of any array API namespace
 SMALLEST_FLOAT32 = 1e-30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OutputHessian:
     """The row-block-diagonal ``H = d2E/dS2`` with blocks ``H_i = diag(d_i) - u_i u_i'``.
 

@@ -28,7 +28,7 @@ class Linear:
         return LinearForward(w, X, X.matmul(W))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LinearForward:
     """The linear model at one `w`: its outputs, and products with its Jacobian J, which is constant."""
 
@@ -80,7 +80,7 @@ class LinearForward:
         return self.X.hessian(H)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LinearRay:
     """The linear models at ``w + t v``, from the change of the outputs per unit of t."""
 

@@ -34,7 +34,7 @@ def solve_intercept(point: Point, tol: float) -> Point:
         g = np.sum(point.G, axis=0)
         c = -np.linalg.lstsq(point.H.sum(), g, rcond=None)[0]
         decrease = -0.5 * float(g @ c)
-        if decrease > tol * abs(point.value):
+        if tol * point.value < decrease <= point.value:  # more than E, which is not negative, is no promise
             trial = _backtrack(point, c, decrease)
         elif not intercept_is_solved(point):
             trial = _advance(point, -g / np.linalg.norm(g))

@@ -200,14 +200,14 @@ def _unscaled(design: Design) -> bool:
         smallest, largest = _sizes(X.data)
         return largest > UNEQUAL * smallest
     ones = np.ones((X.shape[0], 1))
-    norms = np.sqrt(design.squared_rmatmul(ones)[: X.shape[1]])
+    norms = np.sqrt(design.squared_rmatmul(ones))
     norms = norms[norms > 0]
     return norms.size > 0 and np.max(norms) > ALIKE * np.min(norms)
 
 
-def _sizes(data: np.ndarray, block: int = 2**20) -> tuple[float, float]:
+def _sizes(data: np.ndarray) -> tuple[float, float]:
     """The smallest and the largest ``|x|`` of the entries that are not 0."""
-    smallest, largest = np.inf, 0.0
+    smallest, largest, block = np.inf, 0.0, 2**20
     for start in range(0, len(data), block):
         sizes = np.abs(data[start : start + block])
         smallest = min(smallest, float(np.min(sizes, where=sizes > 0, initial=np.inf)))

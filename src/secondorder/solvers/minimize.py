@@ -14,6 +14,8 @@ from secondorder.solvers.cg import CGStatus
 from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.steps import LineSearch
 
+PATIENCE = 5  # iterations without any gain that make a stall
+
 
 class Iteration(NamedTuple):
     """One row of the history: the state at the start of an iteration, and the step that led there.
@@ -32,7 +34,7 @@ class Iteration(NamedTuple):
     cg_status: CGStatus | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """The outcome of `minimize`.
 
@@ -150,13 +152,17 @@ def minimize(
     verdict = judge.start(point)
     rows = list(history)
 
+    def state() -> tuple[float, float, float, int]:
+        return point.value, float(np.linalg.norm(point.gradient)), verdict.gap, objective.X.passes
+
     def record(*of_step: Any) -> None:
-        norm, passes = float(np.linalg.norm(point.gradient)), objective.X.passes
-        rows.append(Iteration(len(rows), point.value, norm, verdict.gap, passes, *of_step))
+        rows.append(Iteration(len(rows), *state(), *of_step))
         if callback is not None:
             callback(rows[-1])
 
-    if not rows:
+    if rows:
+        rows[-1] = Iteration(rows[-1].iteration, *state(), *rows[-1][5:])
+    else:
         record()
     while verdict.status is None and len(rows) <= max_iter:
         taken = rule(point, curvature(point), scale)
@@ -186,11 +192,11 @@ def _check_finite(point: Point) -> None:
         )
 
 
-def _stalled(history: list[Iteration], patience: int = 5) -> bool:
+def _stalled(history: list[Iteration]) -> bool:
     """Whether neither E nor its gap got better in the last iterations, beyond rounding."""
-    if len(history) <= patience:
+    if len(history) <= PATIENCE:
         return False
-    before, last = history[:-patience], history[-patience:]
+    before, last = history[:-PATIENCE], history[-PATIENCE:]
     value, rounding = min(row.value for row in before), 10 * np.finfo(float).eps
     lower = min(row.value for row in last) < value - rounding * abs(value)
     return not lower and min(row.gap for row in last) >= 0.99 * min(row.gap for row in before)

@@ -15,6 +15,10 @@ from secondorder.solvers.preconditioners import Refreshed
 UNCERTIFIED_RTOL = 1e-3
 
 
+LEVEL = 0.1  # part of the first slope that counts as flat along a ray
+MAX_TRIALS = 40
+
+
 class Step(NamedTuple):
     """What a step rule returns.
 
@@ -94,10 +98,8 @@ class LineSearch:
         return float(np.sqrt(2 * np.min(penalty) * self.tol * abs(point.value)))
 
 
-def minimize_along(
-    ray: Ray, slope: float, *, flat: float = 0.1, max_trials: int = 40
-) -> tuple[Point, float, int]:
-    """The point of `ray` where ``|dE/dt| <= flat |slope|`` and E is lower, its t and the trials made.
+def minimize_along(ray: Ray, slope: float) -> tuple[Point, float, int]:
+    """The point of `ray` where ``|dE/dt| <= LEVEL |slope|`` and E is lower, its t and the trials made.
 
     `slope` is ``dE/dt`` at 0, negative. Where the change of E is below its rounding, a slope no steeper
     than at the start will do (Hager & Zhang 2005, eq. 4.1). The origin and 0 if there is no such point.
@@ -106,14 +108,14 @@ def minimize_along(
     rounding = 16 * np.finfo(float).eps * abs(start)
     t, low, high, width = 1.0, 0.0, np.inf, np.inf
     last_t, last_steep = 0.0, slope
-    for n_trials in range(1, max_trials + 1):
+    for n_trials in range(1, MAX_TRIALS + 1):
         trial = ray(t)
         steep = ray.slope(trial, t)
         change = trial.value - start
         if not np.isfinite(change + steep):
             high, t = t, (low + t) / 2
             continue
-        if abs(steep) <= flat * abs(slope) and change <= 1e-4 * t * slope:
+        if abs(steep) <= LEVEL * abs(slope) and change <= 1e-4 * t * slope:
             return trial, t, n_trials
         if abs(change) <= rounding and abs(steep) <= abs(slope):
             return trial, t, n_trials
@@ -123,4 +125,4 @@ def minimize_along(
         halved, width = high - low <= width / 2, high - low
         inside = low < secant < min(high, 10 * t)
         t = secant if inside and halved else min(10 * t, (low + high) / 2)
-    return ray.origin, 0.0, max_trials
+    return ray.origin, 0.0, MAX_TRIALS
