@@ -2,8 +2,9 @@
 
     python benchmarks/time_to_gap.py mnist [--C 1] [--gap 1e-6] [--solvers newton-cg lbfgs]
 
-A solver's time is that of its fastest single cold fit whose relative gap, judged afterwards by
-`certify.judge`, is at most the one asked for; its tolerance is lowered until it gets there.
+A solver's time is the faster of two cold fits whose relative gap, judged afterwards by
+`certify.judge`, is at most the one asked for; its tolerance is lowered until it gets there. Our first fit,
+which compiles or loads the loops, is printed but not counted.
 """
 
 import argparse
@@ -56,7 +57,9 @@ def main() -> None:
             seconds, gap = timed(Rival(C=args.C, solver=solver, tol=tol, max_iter=100_000), X, y, args.C)
             print(f"{solver:13} tol {tol:.0e}: {seconds:8.2f} s, relative gap {gap:.1e}", flush=True)
             if gap <= args.gap:
-                best = min(best, seconds)
+                again, _ = timed(Rival(C=args.C, solver=solver, tol=tol, max_iter=100_000), X, y, args.C)
+                print(f"{solver:13} tol {tol:.0e}: {again:8.2f} s (second)", flush=True)
+                best = min(best, seconds, again)
                 break
             if seconds > args.longest:
                 break

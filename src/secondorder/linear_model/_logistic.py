@@ -30,7 +30,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
 
     with the cross-entropy :math:`\\ell` and weights :math:`s_i` (`sample_weight` times `class_weight`);
     the intercept `b` is not penalised. Every fit ends with a certificate of how far it can be from the
-    optimum, kept in `result_`, and `tol` bounds just that.
+    optimum, kept in `result_`, and `tol` bounds just that (with ``C=np.inf``, an estimate).
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
 
         - "auto" picks from the sizes of the problem; a dense X with more columns than rows is solved
           in as many variables as it has rows.
-        - "newton-cg" keeps to memory of the size of W, scaling the features if their norms differ much.
+        - "newton-cg" makes no matrix of its own, and scales the features if their norms differ much.
         - "newton-cholesky" factorises the full Hessian of ``(n_features + 1) * n_outputs`` parameters, and
           keeps the factor while conjugate gradients correct it cheaply.
         - "newton-kronecker" does so for the Kronecker product of a class and a feature matrix.
