@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from secondorder.kernels import csr, dense, threads
+from secondorder.kernels import csr, dense, elementary, gram, threads, vectors
 from secondorder.losses import OutputHessian
 
 sizes = {
@@ -52,21 +52,80 @@ def share(monkeypatch):
 @settings(max_examples=60)
 def test_products_equal_numpy(kernels, seed, n, p, K, dtype, rank_one, parts):
     X, H, W, bias, U = case(seed, n, p, K, dtype, rank_one)
+    mean = U[0, 0] * W[:, 0]
     held = X if kernels is dense else csr_array(X)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "MULTIPLICATIONS_PER_THREAD", 1)
         patch.setattr(threads, "n_threads", lambda: parts)
         S, XU = kernels.matmul(held, W, bias), kernels.rmatmul(held, U)
-        B, sums = kernels.product(held, H.d, H.u, H.shift_invariant, W, bias)
+        B = kernels.product(held, H.d, H.u, H.shift_invariant, W, bias, mean)
+        single = H.single
+        B32 = kernels.product(held, single.d, single.u, H.shift_invariant, W, bias, mean)
     X = X.astype(np.float64)
     np.testing.assert_allclose(S, X @ W + bias, atol=1e-12 * p)
     np.testing.assert_allclose(XU, X.T @ U, atol=1e-12 * n)
     HXW = H @ (X @ W + bias)
+    expected = np.vstack([(X - mean).T @ HXW, HXW.sum(axis=0)])
     tol = (1e-13 if dtype is np.float64 else 1e-5) * n * p
-    np.testing.assert_allclose(B, X.T @ HXW, atol=tol)
-    np.testing.assert_allclose(sums, HXW.sum(axis=0), atol=tol)
-    assert S.dtype == XU.dtype == np.float64
-    assert B.dtype == dtype
+    np.testing.assert_allclose(B, expected, atol=tol)
+    np.testing.assert_allclose(B32, expected, atol=1e-5 * n * p)
+    assert S.dtype == XU.dtype == B.dtype == np.float64
+
+
+@given(**sizes, centred=st.booleans(), intercept=st.booleans())
+@settings(max_examples=60)
+def test_sums_of_outer_products_equal_numpy(seed, n, p, K, dtype, rank_one, parts, centred, intercept):
+    X, H, W, _, U = case(seed, n, p, K, dtype, rank_one)
+    mean = W[:, 0] * centred
+    Z = np.column_stack([X - mean, np.ones(n)])[:, : p + intercept]
+    c = U[:, 0] ** 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "MULTIPLICATIONS_PER_THREAD", 1)
+        patch.setattr(threads, "n_threads", lambda: parts)
+        G = gram.gram(X, mean, p + intercept, c, np.float64)
+        G32 = gram.gram(X, mean, p + intercept, c, np.float32)
+        sparse = gram.sparse_gram(csr_array(X), c)
+        d = H.diagonal().astype(np.float64)
+        A = gram.hessian(X, mean, p + intercept, d, None if H.u is None else H.u.astype(np.float64))
+    np.testing.assert_allclose(G, Z.T @ (c[:, None] * Z), atol=1e-12 * n * (1 + c.max()))
+    np.testing.assert_allclose(G32, G, atol=1e-4 * n * (1 + c.max()))
+    raw = np.column_stack([X, np.ones(n)]).astype(np.float64)
+    np.testing.assert_allclose(sparse, raw.T @ (c[:, None] * raw), atol=1e-12 * n * (1 + c.max()))
+    blocks = H.blocks().astype(np.float64)
+    np.testing.assert_allclose(A, np.einsum("ij,il,ikm->jklm", Z, Z, blocks), atol=1e-6 * n)
+
+
+@given(x=st.floats(-1000, 0), e=st.floats(0, 1))
+def test_elementary_functions_are_exact_to_rounding(x, e):
+    assert elementary.exp_negative(x) == pytest.approx(np.exp(x), rel=1e-15 * (2 - x), abs=1e-307)
+    assert elementary.log1p_fraction(e) == pytest.approx(np.log1p(e), rel=1e-15, abs=1e-307)
+
+
+def test_elementary_functions_at_the_ends():
+    assert elementary.exp_negative(0.0) == 1.0
+    assert elementary.exp_negative(-np.inf) == 0.0
+    assert np.isnan(elementary.exp_negative(np.nan))
+    assert elementary.log1p_fraction(0.0) == 0.0
+    assert np.isnan(elementary.log1p_fraction(np.nan))
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 300), parts=st.integers(1, 4))
+def test_vector_updates_equal_numpy(seed, n, parts):
+    x, r, p, Ap = np.random.default_rng(seed).standard_normal((4, n))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "MULTIPLICATIONS_PER_THREAD", 1)
+        patch.setattr(threads, "n_threads", lambda: parts)
+        new_x, new_r, new_p, out = x.copy(), r.copy(), p.copy(), x.copy()
+        squares = vectors.descend(new_x, new_r, p, Ap, 0.3)
+        vectors.extend(new_p, r, -0.7)
+        vectors.add_product(out, r, p)
+        product = vectors.dot(r, p)
+    np.testing.assert_allclose(new_x, x + 0.3 * p, atol=1e-14)
+    np.testing.assert_allclose(new_r, r - 0.3 * Ap, atol=1e-14)
+    np.testing.assert_allclose(new_p, r - 0.7 * p, atol=1e-14)
+    np.testing.assert_allclose(out, x + r * p, atol=1e-13)
+    assert squares == pytest.approx(new_r @ new_r)
+    assert product == pytest.approx(r @ p, abs=1e-12 * n)
 
 
 @pytest.mark.parametrize("kernels", [dense, csr], ids=["dense", "csr"])
@@ -74,9 +133,9 @@ def test_results_are_bitwise_equal_from_run_to_run(kernels, share):
     share(3)
     X, H, W, bias, _ = case(0, 500, 40, 7, np.float64, True)
     held = X if kernels is dense else csr_array(X)
-    first, second = (kernels.product(held, H.d, H.u, H.shift_invariant, W, bias) for _ in range(2))
-    np.testing.assert_array_equal(first[0], second[0])
-    np.testing.assert_array_equal(first[1], second[1])
+    arguments = held, H.d, H.u, H.shift_invariant, W, bias, W[:, 0]
+    first, second = (kernels.product(*arguments) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
 
 
 @given(n=st.integers(1, 1000), work=st.integers(0, 10**9))
@@ -122,10 +181,10 @@ def test_an_error_in_a_thread_reaches_the_caller(share):
 def test_a_forked_child_has_threads_of_its_own(share):
     share(2)
     X, H, W, bias, _ = case(0, 50, 4, 2, np.float64, True)
-    dense.product(X, H.d, H.u, H.shift_invariant, W, bias)
+    dense.product(X, H.d, H.u, H.shift_invariant, W, bias, W[:, 0])
     child = os.fork()
     if child == 0:
-        dense.product(X, H.d, H.u, H.shift_invariant, W, bias)
+        dense.product(X, H.d, H.u, H.shift_invariant, W, bias, W[:, 0])
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from secondorder.kernels import vector_repays
 from secondorder.losses import OutputHessian
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Point
@@ -41,7 +42,13 @@ class GaussNewton(Curvature):
 
     def _matvec(self, v: Array) -> Array:
         point = self.point
-        return point.forward.gauss_newton_product(self.H, v) + point.objective.penalty * v
+        Bv, penalty = point.forward.gauss_newton_product(self.H, v), point.objective.penalty
+        if vector_repays(v):
+            from secondorder.kernels import vectors
+
+            vectors.add_product(Bv, penalty, v)
+            return Bv
+        return Bv + penalty * v
 
     def diagonal(self) -> Array:
         """``diag(B)``, shape (P,); one pass over X."""
@@ -53,6 +60,18 @@ class GaussNewton(Curvature):
         B = self.point.forward.gauss_newton_dense(self.H)
         B.flat[:: len(B) + 1] += self.point.objective.penalty
         return B
+
+
+class SingleGaussNewton(GaussNewton):
+    """Gauss-Newton with products in float32: for directions, while gradients stay float64.
+
+    Kelley, Newton's method in mixed precision, SIAM Review 64, 2022: the outer iteration hardly notices.
+    """
+
+    @property
+    def H(self) -> OutputHessian:
+        """The curvature of the loss in float32."""
+        return self.point.H.single
 
 
 class LeadingTerm(GaussNewton):

@@ -26,6 +26,12 @@ def pointwise_repays(S: Any) -> bool:
     return large and COMPILING
 
 
+def vector_repays(v: Any) -> bool:
+    """Whether sweeps over the vector `v` are worth a compiled loop."""
+    large = isinstance(v, np.ndarray) and v.dtype == np.float64 and v.size >= POINTWISE_ELEMENTS
+    return large and COMPILING
+
+
 def dense_repays(X: Any, n_outputs: int) -> bool:
     """Whether products with the dense `X` are worth compiled loops, which need C order."""
     return (

@@ -9,11 +9,21 @@ from numba import njit
 
 # Sums may be reordered into vector lanes; NaN and infinity keep their meaning.
 REORDER = {"reassoc", "contract", "arcp", "nsz"}
+IN_ORDER = {"contract", "arcp", "nsz"}
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` at its first call; without a writable cache folder, in every process anew."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": REORDER, "error_model": "numpy"}
+    return _compiled(function, REORDER)
+
+
+def kernel_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, with sums taken in the order written."""
+    return _compiled(function, IN_ORDER)
+
+
+def _compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
+    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
     try:
         return njit(function, cache=True, **options)
     except RuntimeError as error:  # Numba found no folder that it may write to
@@ -27,5 +37,5 @@ def _warn_once(reason: str) -> None:
     warnings.warn(
         f"Compiled code cannot be kept on disk ({reason}), so each new process compiles it again. "
         "Set the environment variable NUMBA_CACHE_DIR to a writable folder to keep it.",
-        stacklevel=3,
+        stacklevel=4,
     )

@@ -1,6 +1,7 @@
 """Products with a CSR matrix of few columns on the other side, one sweep over the nonzeros.
 
-`W` (p, K) is in C order, so that one gather brings all K outputs of a feature.
+`W` (p, K) is in C order, so that one gather brings all K outputs of a feature. Indices are read as
+unsigned, or every one would be checked for counting from the end.
 """
 
 from itertools import pairwise
@@ -8,82 +9,117 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import csr_array
 
-from secondorder.kernels.compile import kernel
-from secondorder.kernels.threads import MULTIPLICATIONS_PER_THREAD, nonzero_bounds, run
+from secondorder.kernels.compile import kernel, kernel_in_order
+from secondorder.kernels.curve import curve
+from secondorder.kernels.threads import MULTIPLICATIONS_PER_THREAD, nonzero_bounds, row_bounds, run
+
+
+@kernel_in_order
+def _dot(data, indices, first, last, w):
+    """``x_i' w``; in order, for vectors of gathered entries are slower to make than they save."""
+    total = w.dtype.type(0)
+    for at in range(first, last):
+        total += data[at] * w[np.uintp(indices[at]), 0]
+    return total
+
+
+@kernel
+def _add(data, indices, first, last, weight, out):
+    """``out += weight x_i``."""
+    for at in range(first, last):
+        out[np.uintp(indices[at]), 0] += data[at] * weight
+
+
+@kernel
+def _forward(data, indices, first, last, W, t):
+    """``t += W' x_i``."""
+    for at in range(first, last):
+        x, row = data[at], W[np.uintp(indices[at])]
+        for k in range(len(t)):
+            t[k] += x * row[k]
+
+
+@kernel
+def _backward(data, indices, first, last, t, out):
+    """``out += x_i t'``."""
+    for at in range(first, last):
+        x, row = data[at], out[np.uintp(indices[at])]
+        for k in range(len(t)):
+            row[k] += x * t[k]
 
 
 @kernel
 def _matmul(data, indices, indptr, W, bias, S, start, stop):
+    single = W.shape[1] == 1
     for i in range(start, stop):
-        for k in range(W.shape[1]):
-            S[i, k] = bias[k]
-        for at in range(indptr[i], indptr[i + 1]):
-            x, j = data[at], indices[at]
-            for k in range(W.shape[1]):
-                S[i, k] += x * W[j, k]
+        S[i] = bias
+        if single:
+            S[i, 0] += _dot(data, indices, indptr[i], indptr[i + 1], W)
+        else:
+            _forward(data, indices, indptr[i], indptr[i + 1], W, S[i])
 
 
 @kernel
 def _rmatmul(data, indices, indptr, U, out, start, stop):
+    single = U.shape[1] == 1
     for i in range(start, stop):
-        for at in range(indptr[i], indptr[i + 1]):
-            x, j = data[at], indices[at]
-            for k in range(U.shape[1]):
-                out[j, k] += x * U[i, k]
-
-
-@kernel
-def _curve(d, u, shift_invariant, i, t):
-    """``H_i t`` in place of `t`, as in ``OutputHessian.__matmul__``; an empty `u` is zero.
-
-    It stands here too because Numba's cache does not notice changes in another file.
-    """
-    n_outputs = len(t)
-    if u.size == 0:
-        for k in range(n_outputs):
-            t[k] *= d[i, k]
-        return
-    origin = t.dtype.type(0)
-    if shift_invariant:
-        largest = d[i, 0]
-        origin = t[0]
-        for k in range(1, n_outputs):
-            if d[i, k] > largest:
-                largest, origin = d[i, k], t[k]
-    along = t.dtype.type(0)
-    for k in range(n_outputs):
-        t[k] -= origin
-        along += u[i, k] * t[k]
-    for k in range(n_outputs):
-        t[k] = d[i, k] * t[k] - u[i, k] * along
+        if single:
+            _add(data, indices, indptr[i], indptr[i + 1], U[i, 0], out)
+        else:
+            _backward(data, indices, indptr[i], indptr[i + 1], U[i], out)
 
 
 @kernel
 def _product(data, indices, indptr, d, u, shift_invariant, W, bias, out, sums, start, stop):
-    n_outputs = W.shape[1]
-    t = np.empty(n_outputs, W.dtype)
+    single = W.shape[1] == 1
+    T = np.empty((1, W.shape[1]), W.dtype)
     for i in range(start, stop):
-        for k in range(n_outputs):
-            t[k] = bias[k]
-        for at in range(indptr[i], indptr[i + 1]):
-            x, j = data[at], indices[at]
-            for k in range(n_outputs):
-                t[k] += x * W[j, k]
-        _curve(d, u, shift_invariant, i, t)
-        for k in range(n_outputs):
-            sums[k] += t[k]
-        for at in range(indptr[i], indptr[i + 1]):
-            x, j = data[at], indices[at]
-            for k in range(n_outputs):
-                out[j, k] += x * t[k]
+        first, last = indptr[i], indptr[i + 1]
+        T[0] = bias
+        if single:
+            T[0, 0] += _dot(data, indices, first, last, W)
+        else:
+            _forward(data, indices, first, last, W, T[0])
+        curve(d, u, shift_invariant, i, T, 0)
+        sums += T[0]
+        if single:
+            _add(data, indices, first, last, T[0, 0], out)
+        else:
+            _backward(data, indices, first, last, T[0], out)
+
+
+@kernel
+def _shift(W, mean, out, start, stop):
+    """``out += mean' W`` over some rows."""
+    for j in range(start, stop):
+        for k in range(W.shape[1]):
+            out[k] += mean[j] * W[j, k]
+
+
+@kernel
+def _gather_parts(parts, mean, sums, out, start, stop):
+    """``out = sum of parts - mean sums'`` over some rows."""
+    for j in range(start, stop):
+        for k in range(out.shape[1]):
+            total = -mean[j] * sums[k]
+            for part in range(parts.shape[0]):
+                total += parts[part, j, k]
+            out[j, k] = total
 
 
 def _parts(X: csr_array, n_outputs: int) -> list[tuple[int, int]]:
     """The rows each thread takes."""
     # Each thread has outputs of its own to add up: no more of them than there are entries to fill them.
     worth = min(X.nnz * n_outputs, X.nnz // X.shape[1] * MULTIPLICATIONS_PER_THREAD)
-    bounds = nonzero_bounds(X.indptr, worth)
-    return list(pairwise(bounds))
+    return list(pairwise(nonzero_bounds(X.indptr, worth)))
+
+
+def shift(W: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """``mean' W``, shape (K,)."""
+    parts = list(pairwise(row_bounds(len(W), W.size)))
+    out = np.zeros((len(parts), W.shape[1]))
+    run(_shift, [(W, mean, o, *part) for o, part in zip(out, parts, strict=True)])
+    return out.sum(axis=0)
 
 
 def matmul(X: csr_array, W: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -104,7 +140,7 @@ def rmatmul(X: csr_array, U: np.ndarray) -> np.ndarray:
         _rmatmul,
         [(X.data, X.indices, X.indptr, U, o, *part) for o, part in zip(out, parts, strict=True)],
     )
-    return out.sum(axis=0)
+    return out.sum(axis=0) if len(parts) > 1 else out[0]
 
 
 def product(
@@ -114,21 +150,29 @@ def product(
     shift_invariant: bool,
     W: np.ndarray,
     bias: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """``X' U`` and ``sum_i U_i`` for ``U = H (X W + bias)``, in the precision of `X`.
+    mean: np.ndarray,
+) -> np.ndarray:
+    """``[X - 1 mean', 1]' U`` for ``U = H (X W + bias)``, computed in the precision of `d`.
 
     H is given by the fields of an `OutputHessian`.
     """
-    W, bias = W.astype(X.dtype, copy=False), bias.astype(X.dtype)
-    u = np.empty((0, 0), X.dtype) if u is None else u
+    W, bias = W.astype(d.dtype, copy=False), bias.astype(d.dtype)
+    u = np.empty((0, 0), d.dtype) if u is None else u
     parts = _parts(X, W.shape[1])
-    out = np.zeros((len(parts), *W.shape), X.dtype)
-    sums = np.zeros((len(parts), W.shape[1]), X.dtype)
+    partial = np.zeros((len(parts), *W.shape), d.dtype)
+    sums = np.zeros((len(parts), W.shape[1]), d.dtype)
     run(
         _product,
         [
             (X.data, X.indices, X.indptr, d, u, shift_invariant, W, bias, o, total, *part)
-            for o, total, part in zip(out, sums, parts, strict=True)
+            for o, total, part in zip(partial, sums, parts, strict=True)
         ],
     )
-    return out.sum(axis=0), sums.sum(axis=0)
+    total = sums.sum(axis=0, dtype=np.float64)
+    out = np.empty((len(W) + 1, W.shape[1]))
+    run(
+        _gather_parts,
+        [(partial, mean, total, out, *rows) for rows in pairwise(row_bounds(len(W), W.size))],
+    )
+    out[-1] = total
+    return out

@@ -13,9 +13,12 @@ from itertools import pairwise
 import numpy as np
 
 from secondorder.kernels.compile import kernel
+from secondorder.kernels.curve import curve
 from secondorder.kernels.threads import row_bounds, run
 
 BLOCK_BYTES = 2**19  # rows in flight, to stay in the second-level cache
+CONVERTED = 96  # rows converted at a time where X is in another precision
+LINE = 16  # converted rows are padded to a multiple of this, whole cache lines
 CHUNK_BYTES = 3072  # stretch of a row on the way back: 4 rows and 5 outputs of it fit the first level
 
 
@@ -211,29 +214,6 @@ def _rmatmul(X, U, out, start, stop):
 
 
 @kernel
-def _curve(d, u, shift_invariant, i, T, r):
-    """``H_i t`` in place of row r of `T`, as in ``OutputHessian.__matmul__``; an empty `u` is zero."""
-    n_outputs = T.shape[1]
-    if u.size == 0:
-        for k in range(n_outputs):
-            T[r, k] *= d[i, k]
-        return
-    origin = T.dtype.type(0)
-    if shift_invariant:
-        largest = d[i, 0]
-        origin = T[r, 0]
-        for k in range(1, n_outputs):
-            if d[i, k] > largest:
-                largest, origin = d[i, k], T[r, k]
-    along = T.dtype.type(0)
-    for k in range(n_outputs):
-        T[r, k] -= origin
-        along += u[i, k] * T[r, k]
-    for k in range(n_outputs):
-        T[r, k] = d[i, k] * T[r, k] - u[i, k] * along
-
-
-@kernel
 def _product(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
     n_outputs = V.shape[0]
     rows = max(4, min(96, BLOCK_BYTES // (X.itemsize * X.shape[1]) // 4 * 4))
@@ -244,7 +224,7 @@ def _product(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
         for r in range(block):
             for k in range(n_outputs):
                 T[r, k] += bias[k]
-            _curve(d, u, shift_invariant, i + r, T, r)
+            curve(d, u, shift_invariant, i + r, T, r)
             for k in range(n_outputs):
                 sums[k] += T[r, k]
         _backward(X, T, out, i, 0, block)
@@ -298,6 +278,32 @@ def _product1(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
             out[0, j] += X[i, j] * weight
 
 
+@kernel
+def _convert(X, i, rows, B):
+    """The rows of a block in the precision of `B`; what is beyond the columns of X stays."""
+    for r in range(rows):
+        for j in range(X.shape[1]):
+            B[r, j] = X[i + r, j]
+
+
+@kernel
+def _converted_product(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
+    n_outputs = V.shape[0]
+    B = np.zeros((CONVERTED, V.shape[1]), V.dtype)
+    T = np.empty((CONVERTED, n_outputs), V.dtype)
+    for i in range(start, stop, CONVERTED):
+        rows = min(CONVERTED, stop - i)
+        _convert(X, i, rows, B)
+        _forward(B, V, T, 0, 0, rows)
+        for r in range(rows):
+            for k in range(n_outputs):
+                T[r, k] += bias[k]
+            curve(d, u, shift_invariant, i + r, T, r)
+            for k in range(n_outputs):
+                sums[k] += T[r, k]
+        _backward(B, T, out, 0, 0, rows)
+
+
 def _parts(X: np.ndarray, n_outputs: int) -> list[tuple[int, int]]:
     """The rows each thread takes."""
     bounds = row_bounds(X.shape[0], X.size * n_outputs)
@@ -326,22 +332,32 @@ def product(
     shift_invariant: bool,
     W: np.ndarray,
     bias: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """``X' U`` and ``sum_i U_i`` for ``U = H (X W + bias)``, in the precision of `X`.
+    mean: np.ndarray,
+) -> np.ndarray:
+    """``[X - 1 mean', 1]' U`` for ``U = H (X W + bias)``, computed in the precision of `d`.
 
-    H is given by the fields of an `OutputHessian`.
+    H is given by the fields of an `OutputHessian`. Where X has another precision, blocks of it are
+    converted on the way.
     """
-    V = np.ascontiguousarray(W.T, X.dtype)
-    bias = bias.astype(X.dtype)
-    u = np.empty((0, 0), X.dtype) if u is None else u
-    parts = _parts(X, len(V))
-    out = np.zeros((len(parts), *V.shape), X.dtype)
-    sums = np.zeros((len(parts), len(V)), X.dtype)
+    (p, K), dtype = W.shape, d.dtype
+    converted = X.dtype != dtype
+    V = np.zeros((K, -(-p // LINE) * LINE if converted else p), dtype)
+    V[:, :p] = W.T
+    bias = bias.astype(dtype)
+    loop = _converted_product if converted else _product1 if K == 1 and u is None else _product
+    u = np.empty((0, 0), dtype) if u is None else u
+    parts = _parts(X, K)
+    out = np.zeros((len(parts), *V.shape), dtype)
+    sums = np.zeros((len(parts), K), dtype)
     run(
-        _product1 if len(V) == 1 and u.size == 0 else _product,
+        loop,
         [
             (X, d, u, shift_invariant, V, bias, o, total, *part)
             for o, total, part in zip(out, sums, parts, strict=True)
         ],
     )
-    return out.sum(axis=0).T, sums.sum(axis=0)
+    total = sums.sum(axis=0, dtype=np.float64)
+    ZU = np.empty((p + 1, K))
+    ZU[:p] = out.sum(axis=0, dtype=np.float64)[:, :p].T - mean[:, None] * total
+    ZU[p] = total
+    return ZU

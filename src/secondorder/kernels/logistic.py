@@ -1,14 +1,14 @@
 """Pointwise loops of the logistic loss."""
 
-import math
 from itertools import pairwise
 
 import numpy as np
 
 from secondorder.kernels.compile import kernel
+from secondorder.kernels.elementary import exp_negative, log1p_fraction
 from secondorder.kernels.threads import row_bounds, run
 
-OPERATIONS = 32  # an exponential and a logarithm, counted as multiplications
+OPERATIONS = 8  # an exponential and a logarithm, counted as multiplications
 
 
 @kernel
@@ -16,13 +16,13 @@ def _value(z, y, out, start, stop):
     for i in range(start, stop):
         a = z[i]
         toward = (1.0 - y[i]) * a if a > 0 else -y[i] * a
-        out[i] = toward + math.log1p(math.exp(-abs(a)))
+        out[i] = toward + log1p_fraction(exp_negative(-abs(a)))
 
 
 @kernel
 def _derivatives(z, y, s, G, d, start, stop):
     for i in range(start, stop):
-        e = math.exp(-abs(z[i]))
+        e = exp_negative(-abs(z[i]))
         small, large = e / (1.0 + e), 1.0 / (1.0 + e)
         p, q = (large, small) if z[i] >= 0 else (small, large)
         G[i] = s[i] * ((1.0 - y[i]) * p - y[i] * q)

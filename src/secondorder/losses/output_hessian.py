@@ -103,6 +103,8 @@ class OutputHessian:
         """The same in float32 (NumPy only), values that would be denormal there put to 0."""
 
         def single(a: np.ndarray) -> np.ndarray:
+            if a.dtype == np.float32:
+                return a
             a32 = a.astype(np.float32)
             a32[np.abs(a32) < SMALLEST_FLOAT32] = 0
             return a32

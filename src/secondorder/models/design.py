@@ -13,6 +13,7 @@ from secondorder.losses import OutputHessian
 from secondorder.losses.output_hessian import Array
 
 BLOCK_BYTES = 2**22  # dense rows copied at a time where a copy cannot be avoided
+CANCELLED = 1e-6  # part of a sum of squares that is left by centring below which it is made otherwise
 ROUNDING = 1e-12  # relative size below which a difference of sums over X is rounding
 
 
@@ -228,16 +229,55 @@ class CompiledDesign(Design):
         return self._kernels.matmul(self._X, *self._split(W))
 
     def product(self, H: OutputHessian, W: np.ndarray) -> np.ndarray:
-        """``Z' H Z W``, computed in the precision of X."""
+        """``Z' H Z W``, computed in the precision of H or in that of X, whichever is lower."""
         self.passes += 1
         H = H.single if self.X.dtype == np.float32 else H
-        XU, sums = self._kernels.product(self._X, H.d, H.u, H.shift_invariant, *self._split(W))
-        return self._centred(XU, sums) if self.intercept else XU
+        W, bias = self._split(W)
+        ZU = self._kernels.product(self._X, H.d, H.u, H.shift_invariant, W, bias, self._centre)
+        return ZU if self.intercept else ZU[:-1]
+
+    def gram(self, c: np.ndarray, dtype: type = np.float64) -> np.ndarray:
+        """``sum_i c_i z_i z_i'``; float64 for a sparse matrix, or where centring one would cancel."""
+        from secondorder.kernels import gram
+
+        if not issparse(self.X):
+            self.passes += 1
+            return gram.gram(self._X, self._centre, self.shape[1], c, dtype)
+        if not self._X.has_canonical_format:
+            return super().gram(c, dtype)
+        self.passes += 1
+        G = gram.sparse_gram(self._X, c)
+        if self._mean is not None:
+            m, sums, raw = np.append(self._mean, 0.0), G[:, -1], np.diagonal(G)
+            G = G - np.outer(m, sums) - np.outer(sums, m) + sums[-1] * np.outer(m, m)
+            if np.any(np.diagonal(G) <= CANCELLED * raw):
+                return super().gram(c, dtype)
+        return G if self.intercept else G[:-1, :-1]
+
+    def hessian(self, H: OutputHessian) -> np.ndarray:
+        """``sum_i (z_i z_i') (x) H_i`` written out."""
+        from secondorder.kernels import gram
+
+        if H.d.shape[1] == 1 and H.u is None:
+            return self.gram(H.d[:, 0])
+        if issparse(self.X):
+            return super().hessian(H)
+        self.passes += 1
+        A = gram.hessian(self._X, self._centre, self.shape[1], H.diagonal(), H.u)
+        return A.reshape(A.shape[0] * A.shape[1], -1)
+
+    @property
+    def _centre(self) -> np.ndarray:
+        """The centre m, zeros if there is none."""
+        return np.zeros(self.X.shape[1]) if self._mean is None else self._mean
 
     def _rmatmul(self, U: np.ndarray) -> np.ndarray:
         return self._kernels.rmatmul(self._X, U)
 
     def _split(self, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self._mean is not None and issparse(self.X):
+            p = self.X.shape[1]
+            return W[:p], W[p] - self._kernels.shift(W[:p], self._mean)
         W, bias = super()._split(W)
         return W, np.zeros(W.shape[1]) if bias is None else bias
 

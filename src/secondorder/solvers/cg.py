@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from secondorder.kernels import vector_repays
+
 # Curvature below this part of what is usual is rounding, of either sign.
 FLAT = 1e-15
 
@@ -69,15 +71,15 @@ def conjugate_gradient(
     """
     x, r = np.zeros_like(b), b.copy()
     z = r if M is None else M @ r
-    p, rz = z, float(r @ z)
+    p, rr, rz = z.copy(), _dot(r, r), _dot(r, z)
     goal = rtol**2 * rz
     xx, xp, pp = 0.0, 0.0, rz  # products of x and p in the norm of M^-1
     usual = 0.0 if M is None else 1.0  # curvature in that norm; the steepest seen, if M says nothing of it
     for k in range(max_iter):
-        if rz <= goal or rz <= 0.0 or float(r @ r) <= atol**2:
+        if rz <= goal or rz <= 0.0 or rr <= atol**2:
             return CGResult(x, r, k, CGStatus.CONVERGED)
         Ap = A @ p
-        curvature = float(p @ Ap)
+        curvature = _dot(p, Ap)
         usual = max(usual, curvature / pp)
         if curvature <= FLAT * usual * pp:
             if np.isfinite(radius):
@@ -90,13 +92,44 @@ def conjugate_gradient(
         if xx + 2 * a * xp + a**2 * pp >= radius**2:
             t = _to_boundary(xx, xp, pp, radius)
             return CGResult(x + t * p, r - t * Ap, k + 1, CGStatus.BOUNDARY)
-        x, r = x + a * p, r - a * Ap
+        rr = _descend(x, r, p, Ap, a)
         z = r if M is None else M @ r
-        rz, previous = float(r @ z), rz
+        rz, previous = rr if M is None else _dot(r, z), rz
         beta = rz / previous
         xx, xp, pp = xx + 2 * a * xp + a**2 * pp, beta * (xp + a * pp), rz + beta**2 * pp
-        p = z + beta * p
+        _extend(p, z, beta)
     return CGResult(x, r, max_iter, CGStatus.MAX_ITER)
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """``a'b``."""
+    if vector_repays(a):
+        from secondorder.kernels import vectors
+
+        return vectors.dot(a, b)
+    return float(a @ b)
+
+
+def _descend(x: np.ndarray, r: np.ndarray, p: np.ndarray, Ap: np.ndarray, a: float) -> float:
+    """``x += a p`` and ``r -= a Ap`` in place; ``r'r``."""
+    if vector_repays(x):
+        from secondorder.kernels import vectors
+
+        return vectors.descend(x, r, p, Ap, a)
+    x += a * p
+    r -= a * Ap
+    return float(r @ r)
+
+
+def _extend(p: np.ndarray, z: np.ndarray, beta: float) -> None:
+    """``p = z + beta p`` in place."""
+    if vector_repays(p):
+        from secondorder.kernels import vectors
+
+        vectors.extend(p, z, beta)
+    else:
+        p *= beta
+        p += z
 
 
 def _to_boundary(xx: float, xp: float, pp: float, radius: float) -> float:

@@ -1,0 +1,26 @@
+"""The product with one block of the Hessian of a loss."""
+
+from secondorder.kernels.compile import kernel
+
+
+@kernel
+def curve(d, u, shift_invariant, i, T, r):
+    """``H_i t`` in place of row r of `T`, as in ``OutputHessian.__matmul__``; an empty `u` is zero."""
+    n_outputs = T.shape[1]
+    if u.size == 0:
+        for k in range(n_outputs):
+            T[r, k] *= d[i, k]
+        return
+    origin = T.dtype.type(0)
+    if shift_invariant:
+        largest = d[i, 0]
+        origin = T[r, 0]
+        for k in range(1, n_outputs):
+            if d[i, k] > largest:
+                largest, origin = d[i, k], T[r, k]
+    along = T.dtype.type(0)
+    for k in range(n_outputs):
+        T[r, k] -= origin
+        along += u[i, k] * T[r, k]
+    for k in range(n_outputs):
+        T[r, k] = d[i, k] * T[r, k] - u[i, k] * along

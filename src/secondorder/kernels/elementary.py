@@ -1,0 +1,63 @@
+"""Exponential and logarithm as plain arithmetic, which the compiler turns into vector instructions."""
+
+import numpy as np
+
+from secondorder.kernels.compile import kernel
+
+LOWEST = -800.0  # exp is 0 in float64 from some -745 on
+POWERS = np.ldexp(1.0, np.arange(-1160, 2))  # 2^k
+POWERS[POWERS < np.finfo(float).tiny] = 0.0  # denormal numbers are slow and of no use
+ZERO = 1160  # where k = 0 stands
+
+LOG2E = 1.4426950408889634
+LN2 = 0.6931471805599453
+
+
+@kernel
+def exp_negative(x):
+    """``exp(x)`` for x <= 0, as exact as a rounding of x leaves it; NaN stays NaN.
+
+    ``x = k ln 2 + r`` with ``|r| <= ln(2) / 2``, and the Taylor series of ``exp(r)`` up to ``r^13``.
+    """
+    bounded = x if x > LOWEST else LOWEST
+    k = np.floor(bounded * LOG2E + 0.5)
+    bounded = LOWEST if x <= LOWEST else x
+    r = bounded - k * LN2
+    series = 1 / 6227020800 * r + 1 / 479001600
+    series = series * r + 1 / 39916800
+    series = series * r + 1 / 3628800
+    series = series * r + 1 / 362880
+    series = series * r + 1 / 40320
+    series = series * r + 1 / 5040
+    series = series * r + 1 / 720
+    series = series * r + 1 / 120
+    series = series * r + 1 / 24
+    series = series * r + 1 / 6
+    series = series * r + 0.5
+    series = series * r + 1.0
+    series = series * r + 1.0
+    return series * POWERS[np.uint32(np.int32(k) + ZERO)]
+
+
+@kernel
+def log1p_fraction(e):
+    """``log(1 + e)`` for 0 <= e <= 1, to a few units in the last place also for small e.
+
+    ``log(1 + u) = 2 artanh(u / (2 + u))``, where u is e, or ``(e - 1) / 2`` with ``ln 2`` added.
+    """
+    large = e > 0.41421356
+    u = 0.5 * e - 0.5 if large else e
+    z = u / (2.0 + u)
+    q = z * z
+    series = 1 / 23 * q + 1 / 21
+    series = series * q + 1 / 19
+    series = series * q + 1 / 17
+    series = series * q + 1 / 15
+    series = series * q + 1 / 13
+    series = series * q + 1 / 11
+    series = series * q + 1 / 9
+    series = series * q + 1 / 7
+    series = series * q + 1 / 5
+    series = series * q + 1 / 3
+    series = 2 * z + 2 * z * q * series
+    return series + LN2 if large else series

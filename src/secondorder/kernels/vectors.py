@@ -1,0 +1,70 @@
+"""Updates of long vectors in one sweep, shared among threads."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from secondorder.kernels.compile import kernel
+from secondorder.kernels.threads import row_bounds, run
+
+OPERATIONS = 4  # memory traffic of an entry, counted as multiplications
+
+
+@kernel
+def _descend(x, r, p, Ap, a, total, start, stop):
+    squares = 0.0
+    for j in range(start, stop):
+        x[j] += a * p[j]
+        r[j] -= a * Ap[j]
+        squares += r[j] * r[j]
+    total[0] = squares
+
+
+@kernel
+def _extend(p, z, beta, start, stop):
+    for j in range(start, stop):
+        p[j] = z[j] + beta * p[j]
+
+
+@kernel
+def _dot(a, b, total, start, stop):
+    products = 0.0
+    for j in range(start, stop):
+        products += a[j] * b[j]
+    total[0] = products
+
+
+@kernel
+def _add_product(out, a, b, start, stop):
+    for j in range(start, stop):
+        out[j] += a[j] * b[j]
+
+
+def _parts(a: np.ndarray) -> list[tuple[int, int]]:
+    return list(pairwise(row_bounds(len(a), len(a) * OPERATIONS)))
+
+
+def descend(x: np.ndarray, r: np.ndarray, p: np.ndarray, Ap: np.ndarray, a: float) -> float:
+    """``x += a p`` and ``r -= a Ap`` in place; ``r'r``."""
+    parts = _parts(x)
+    totals = np.zeros((len(parts), 1))
+    run(_descend, [(x, r, p, Ap, a, t, *part) for t, part in zip(totals, parts, strict=True)])
+    return float(totals.sum())
+
+
+def extend(p: np.ndarray, z: np.ndarray, beta: float) -> None:
+    """``p = z + beta p`` in place."""
+    run(_extend, [(p, z, beta, *part) for part in _parts(p)])
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> float:
+    """``a'b``."""
+    parts = _parts(a)
+    totals = np.zeros((len(parts), 1))
+    run(_dot, [(a, b, t, *part) for t, part in zip(totals, parts, strict=True)])
+    return float(totals.sum())
+
+
+def add_product(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """``out += a b`` in place."""
+    run(_add_product, [(out, a, b, *part) for part in _parts(out)])
