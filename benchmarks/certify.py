@@ -41,10 +41,24 @@ def best_intercept(S: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return shift
 
 
-def judge(X, y, C: float, coef: np.ndarray, intercept: np.ndarray) -> Verdict:
-    """Value and duality gap, with the intercept made optimal first (that only lowers the value)."""
+def objective(
+    X, y, C: float, coef: np.ndarray, intercept: np.ndarray, penalised_intercept: bool = False
+) -> float:
+    """``sum_i loss + |W|^2 / (2 C)``, the intercept as it is; its square joins if it is penalised."""
     S, codes = scores_and_targets(X, y, coef, intercept)
-    S = S + best_intercept(S, codes)
+    loss = float(np.sum(logsumexp(S, axis=1) - S[np.arange(len(S)), codes]))
+    squares = np.sum(np.square(coef)) + penalised_intercept * np.sum(np.square(intercept))
+    return loss + float(squares) / (2 * C)
+
+
+def judge(X, y, C: float, coef: np.ndarray, intercept: np.ndarray | None) -> Verdict:
+    """Value and duality gap, with the intercept made optimal first (that only lowers the value).
+
+    None in its place says that the model has no intercept.
+    """
+    S, codes = scores_and_targets(X, y, coef, 0.0 if intercept is None else intercept)
+    if intercept is not None:
+        S = S + best_intercept(S, codes)
     rows = np.arange(len(S))
     A = softmax(S, axis=1)
     A[rows, codes] = 0
