@@ -35,8 +35,11 @@ def best_intercept(S: np.ndarray, codes: np.ndarray) -> np.ndarray:
         if -g @ step <= 1e-22 * loss(shift):
             break
         t = 1.0
-        while loss(shift + t * step) > loss(shift) and t > 1e-12:
+        before = loss(shift)
+        while loss(shift + t * step) >= before and t > 1e-6:
             t /= 2
+        if t <= 1e-6:  # rounding hides any further decrease
+            break
         shift = shift + t * step
     return shift
 
