@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy.special import logsumexp, softmax
 
 
 class Verdict(NamedTuple):
@@ -21,12 +21,20 @@ def scores_and_targets(X, y, coef: np.ndarray, intercept: np.ndarray) -> tuple[n
     return S, np.unique(y, return_inverse=True)[1]
 
 
+def losses(S: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """``-log p`` of every row's class, to full relative precision also where p is nearly 1."""
+    rows = np.arange(len(S))
+    others = S - S[rows, codes][:, None]
+    others[rows, codes] = -np.inf
+    return np.logaddexp(0, logsumexp(others, axis=1))
+
+
 def best_intercept(S: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """The shift of the scores that minimises the loss, by Newton's method with halved steps."""
-    rows, shift = np.arange(len(S)), np.zeros(S.shape[1])
+    shift = np.zeros(S.shape[1])
 
     def loss(c):
-        return float(np.sum(logsumexp(S + c, axis=1) - (S + c)[rows, codes]))
+        return float(np.sum(losses(S + c, codes)))
 
     for _ in range(100):
         P = softmax(S + shift, axis=1)
@@ -35,21 +43,37 @@ def best_intercept(S: np.ndarray, codes: np.ndarray) -> np.ndarray:
         if -g @ step <= 1e-22 * loss(shift):
             break
         t = 1.0
-        while loss(shift + t * step) > loss(shift) and t > 1e-12:
+        before = loss(shift)
+        while loss(shift + t * step) >= before and t > 1e-6:
             t /= 2
+        if t <= 1e-6:  # rounding hides any further decrease
+            break
         shift = shift + t * step
     return shift
 
 
-def judge(X, y, C: float, coef: np.ndarray, intercept: np.ndarray) -> Verdict:
-    """Value and duality gap, with the intercept made optimal first (that only lowers the value)."""
+def objective(
+    X, y, C: float, coef: np.ndarray, intercept: np.ndarray, penalised_intercept: bool = False
+) -> float:
+    """``sum_i loss + |W|^2 / (2 C)``, the intercept as it is; its square joins if it is penalised."""
     S, codes = scores_and_targets(X, y, coef, intercept)
-    S = S + best_intercept(S, codes)
+    squares = np.sum(np.square(coef)) + penalised_intercept * np.sum(np.square(intercept))
+    return float(np.sum(losses(S, codes)) + squares / (2 * C))
+
+
+def judge(X, y, C: float, coef: np.ndarray, intercept: np.ndarray | None) -> Verdict:
+    """Value and duality gap, with the intercept made optimal first (that only lowers the value).
+
+    None in its place says that the model has no intercept.
+    """
+    S, codes = scores_and_targets(X, y, coef, 0.0 if intercept is None else intercept)
+    if intercept is not None:
+        S = S + best_intercept(S, codes)
     rows = np.arange(len(S))
     A = softmax(S, axis=1)
     A[rows, codes] = 0
     A[rows, codes] = -A.sum(axis=1)
     A = A if len(coef) > 1 else A[:, 1:]
     gradient = np.asarray(X.T @ A).T + coef / C
-    value = -np.sum(log_softmax(S, axis=1)[rows, codes]) + np.sum(coef**2) / (2 * C)
+    value = np.sum(losses(S, codes)) + np.sum(coef**2) / (2 * C)
     return Verdict(float(value), float(C * np.sum(gradient**2) / 2))
