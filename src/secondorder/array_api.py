@@ -1,7 +1,9 @@
-"""The array API namespace that an array belongs to."""
+"""Arrays of any array API namespace."""
 
 from types import ModuleType
 from typing import Any
+
+from secondorder.kernels import vector_repays
 
 
 def array_namespace(array: Any) -> ModuleType:
@@ -15,3 +17,16 @@ def array_namespace(array: Any) -> ModuleType:
     import array_api_compat
 
     return array_api_compat.array_namespace(array)
+
+
+def dot(a: Any, b: Any) -> float:
+    """``a'b`` for two vectors.
+
+    Not by BLAS: for some ten milliseconds after each call its threads go on spinning on the processors
+    that the next loop over the rows needs, and halve its speed.
+    """
+    if vector_repays(a) and vector_repays(b):
+        from secondorder.kernels import vectors
+
+        return vectors.dot(a, b)
+    return float(array_namespace(a).sum(a * b))

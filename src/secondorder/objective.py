@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from secondorder.array_api import array_namespace
+from secondorder.array_api import array_namespace, dot
 from secondorder.losses import Loss, OutputHessian
 from secondorder.losses.output_hessian import Array
 
@@ -55,8 +55,8 @@ class Point:
     def value(self) -> float:
         """``E(w)``."""
         o = self.objective
-        loss = o.s @ o.loss.value(self.forward.outputs, o.y)
-        return float(loss + 0.5 * (o.penalty @ self.w**2))
+        loss = dot(o.s, o.loss.value(self.forward.outputs, o.y))
+        return loss + 0.5 * dot(o.penalty, self.w**2)
 
     @cached_property
     def _derivatives(self) -> tuple[Array, OutputHessian]:
@@ -102,5 +102,7 @@ class Ray:
     def slope(self, trial: Point, t: float) -> float:
         """``dE/dt`` at `trial`, the point at `t`, from its outputs alone."""
         penalty = self.origin.objective.penalty
-        loss = array_namespace(self.direction).sum(trial.G * self.forward.tangent(t))
-        return float(loss + (penalty * trial.w) @ self.direction)
+        xp = array_namespace(self.direction)
+        G, tangent = trial.G, self.forward.tangent(t)
+        loss = dot(xp.reshape(G, (-1,)), xp.reshape(tangent, (-1,)))
+        return loss + dot(penalty * trial.w, self.direction)

@@ -5,6 +5,7 @@ unsigned, or every one would be checked for counting from the end.
 """
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -52,7 +53,8 @@ def _backward(data, indices, first, last, t, out):
 def _matmul(data, indices, indptr, W, bias, S, start, stop):
     single = W.shape[1] == 1
     for i in range(start, stop):
-        S[i] = bias
+        for k in range(S.shape[1]):
+            S[i, k] = bias[k]
         if single:
             S[i, 0] += _dot(data, indices, indptr[i], indptr[i + 1], W)
         else:
@@ -71,21 +73,29 @@ def _rmatmul(data, indices, indptr, U, out, start, stop):
 
 @kernel
 def _product(data, indices, indptr, d, u, shift_invariant, W, bias, out, sums, start, stop):
-    single = W.shape[1] == 1
-    T = np.empty((1, W.shape[1]), W.dtype)
+    n_outputs = W.shape[1]
+    T = np.empty((1, n_outputs), W.dtype)
+    out[:] = 0
     for i in range(start, stop):
         first, last = indptr[i], indptr[i + 1]
-        T[0] = bias
-        if single:
-            T[0, 0] += _dot(data, indices, first, last, W)
-        else:
-            _forward(data, indices, first, last, W, T[0])
+        for k in range(n_outputs):
+            T[0, k] = bias[k]
+        _forward(data, indices, first, last, W, T[0])
         curve(d, u, shift_invariant, i, T, 0)
-        sums += T[0]
-        if single:
-            _add(data, indices, first, last, T[0, 0], out)
-        else:
-            _backward(data, indices, first, last, T[0], out)
+        for k in range(n_outputs):
+            sums[k] += T[0, k]
+        _backward(data, indices, first, last, T[0], out)
+
+
+@kernel
+def _product1(data, indices, indptr, d, u, shift_invariant, W, bias, out, sums, start, stop):
+    """`_product` for one output."""
+    out[:] = 0
+    for i in range(start, stop):
+        first, last = indptr[i], indptr[i + 1]
+        weight = d[i, 0] * (bias[0] + _dot(data, indices, first, last, W))
+        sums[0] += weight
+        _add(data, indices, first, last, weight, out)
 
 
 @kernel
@@ -151,18 +161,25 @@ def product(
     W: np.ndarray,
     bias: np.ndarray,
     mean: np.ndarray,
+    *,
+    room: dict[Any, np.ndarray],
 ) -> np.ndarray:
     """``[X - 1 mean', 1]' U`` for ``U = H (X W + bias)``, computed in the precision of `d`.
 
-    H is given by the fields of an `OutputHessian`.
+    H is given by the fields of an `OutputHessian`. `room` keeps memory from one call to the next: to map
+    so much anew can take as long as the product.
     """
     W, bias = W.astype(d.dtype, copy=False), bias.astype(d.dtype)
+    loop = _product1 if W.shape[1] == 1 and u is None else _product
     u = np.empty((0, 0), d.dtype) if u is None else u
     parts = _parts(X, W.shape[1])
-    partial = np.zeros((len(parts), *W.shape), d.dtype)
+    key = (len(parts), *W.shape, d.dtype)
+    if key not in room:
+        room[key] = np.empty(key[:3], d.dtype)
+    partial = room[key]
     sums = np.zeros((len(parts), W.shape[1]), d.dtype)
     run(
-        _product,
+        loop,
         [
             (X.data, X.indices, X.indptr, d, u, shift_invariant, W, bias, o, total, *part)
             for o, total, part in zip(partial, sums, parts, strict=True)

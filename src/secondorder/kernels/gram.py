@@ -117,7 +117,7 @@ def _gram(X, mean, root, B, out, start, stop):
 
 @kernel
 def _hessian(X, mean, one, D, u, B, A, out, start, stop):
-    """Blocks ``sum_i H_i[k, m] z_i z_i'`` for ``m <= k``, where H_i has the diagonal `D` and ``- u_k u_m``."""
+    """Blocks ``sum_i H_i[k, m] z_i z_i'`` for ``m <= k``, with `D` on the diagonal of H and ``- u_k u_m``."""
     n_columns, width = B.shape
     for i in range(start, stop, width):
         rows = min(width, stop - i)

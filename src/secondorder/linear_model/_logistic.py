@@ -10,7 +10,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import compute_class_weight
+from sklearn.utils import assert_all_finite, compute_class_weight
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -160,17 +160,16 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             If a parameter or the data cannot be used; the message says what to change.
         """
         self._check_parameters()
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32])
-        check_classification_targets(y)
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False
+        )
         start = self._previous() if self.warm_start else None
-        encoder = LabelEncoder().fit(y)
-        self.classes_ = encoder.classes_
-        codes = encoder.transform(y)
+        self.classes_, codes = _encode(y)
         weights = self._weights(X, y, codes, sample_weight)
 
         n_classes = len(self.classes_)
         binary = n_classes == 2
-        result = fit_linear(
+        result = self._solve(
             X,
             codes.astype(np.float64) if binary else codes,
             weights,
@@ -270,6 +269,15 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         if self.solver not in SOLVERS:
             raise ValueError(f"solver={self.solver!r}: choose one of {', '.join(SOLVERS)}.")
 
+    def _solve(self, X: Any, *arguments: Any, **options: Any) -> Result:
+        """The result of `fit_linear`; NaN or infinity in X, which reach the gradient, are told as such."""
+        try:
+            with np.errstate(invalid="ignore", over="ignore"):
+                return fit_linear(X, *arguments, **options)
+        except (ValueError, FloatingPointError, np.linalg.LinAlgError):
+            assert_all_finite(X, input_name="X", estimator_name=type(self).__name__)
+            raise
+
     def _weights(self, X: Any, y: Any, codes: np.ndarray, sample_weight: Any) -> np.ndarray:
         """``s``, the product of the weights of rows and classes."""
         n_classes = len(self.classes_)
@@ -317,3 +325,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         p = self.n_features_in_
         self.coef_ = np.ascontiguousarray(W[:p].T)
         self.intercept_ = W[p].copy() if self.fit_intercept else np.zeros(W.shape[1], dtype)
+
+
+def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The labels in `y`, sorted, and the position of each row's among them."""
+    if y.dtype.kind in "iub":
+        classes = np.unique(y)
+        return classes, np.searchsorted(classes, y)
+    check_classification_targets(y)
+    encoder = LabelEncoder().fit(y)
+    return encoder.classes_, encoder.transform(y)

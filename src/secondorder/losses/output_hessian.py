@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from secondorder.array_api import array_namespace
+from secondorder.kernels import pointwise_repays
 
 Array = Any  # an array of any array API namespace
 
@@ -87,7 +88,7 @@ class OutputHessian:
         eye = xp.eye(self.d.shape[1], dtype=self.d.dtype)
         if self.u is None:
             return xp.sum(self.d, axis=0) * eye
-        products = self.u.T @ self.u
+        products = _outer_products(self.u)
         if self.shift_invariant:
             between = products * (1 - eye)
             return xp.sum(between, axis=1) * eye - between
@@ -113,3 +114,13 @@ class OutputHessian:
         if self.u is None or self.u is self.d:
             return OutputHessian(d, self.u if self.u is None else d, self.shift_invariant)
         return OutputHessian(d, single(self.u), self.shift_invariant)
+
+
+def _outer_products(u: Array) -> Array:
+    """``u'u``, shape (K, K)."""
+    if pointwise_repays(u):
+        from secondorder.kernels import gram
+
+        n, K = u.shape
+        return gram.gram(u, np.zeros(K), K, np.ones(n), np.float64)
+    return u.T @ u

@@ -1,6 +1,7 @@
 """The design matrix of a linear model: every operation that reads X."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -211,16 +212,18 @@ class CompiledDesign(Design):
 
     def __init__(self, X: Any, intercept: bool = True, weights: np.ndarray | None = None) -> None:
         self._kernels: ModuleType
+        self._product: Callable[..., np.ndarray]
         self._X: Any
         if issparse(X):
             from secondorder.kernels import csr
 
-            self._kernels = csr
+            self._kernels, self._product = csr, partial(csr.product, room={})
             self._X = csr_array(tuple(map(_read_only, (X.data, X.indices, X.indptr))), X.shape)
         else:
             from secondorder.kernels import dense
 
-            self._kernels, self._X = dense, _read_only(X)
+            self._kernels, self._product = dense, dense.product
+            self._X = _read_only(X)
         super().__init__(X, intercept, weights)
 
     def matmul(self, W: np.ndarray) -> np.ndarray:
@@ -233,7 +236,7 @@ class CompiledDesign(Design):
         self.passes += 1
         H = H.single if self.X.dtype == np.float32 else H
         W, bias = self._split(W)
-        ZU = self._kernels.product(self._X, H.d, H.u, H.shift_invariant, W, bias, self._centre)
+        ZU = self._product(self._X, H.d, H.u, H.shift_invariant, W, bias, self._centre)
         return ZU if self.intercept else ZU[:-1]
 
     def gram(self, c: np.ndarray, dtype: type = np.float64) -> np.ndarray:
@@ -290,8 +293,16 @@ def _read_only(a: np.ndarray) -> np.ndarray:
 
 
 def design_matrix(
-    X: Array, *, intercept: bool = True, n_outputs: int = 1, weights: Array | None = None
+    X: Array,
+    *,
+    intercept: bool = True,
+    n_outputs: int = 1,
+    weights: Array | None = None,
+    compiled: bool = False,
 ) -> Design:
-    """The `Design` of `X`, by compiled loops where products with `n_outputs` columns repay them."""
-    compiled = dense_repays(X, n_outputs) or sparse_repays(X, n_outputs)
+    """The `Design` of `X`, by compiled loops where products with `n_outputs` columns repay them.
+
+    `compiled` asks for them anyway, for parts of a larger problem.
+    """
+    compiled = compiled or dense_repays(X, n_outputs) or sparse_repays(X, n_outputs)
     return (CompiledDesign if compiled else Design)(X, intercept, weights)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from secondorder.array_api import dot
 from secondorder.kernels import vector_repays
 
 # Curvature below this part of what is usual is rounding, of either sign.
@@ -30,7 +31,7 @@ class CGResult(NamedTuple):
 
     def decrease(self, b: np.ndarray) -> float:
         """``b'x - 1/2 x'Ax``, what the quadratic model promises, without another product."""
-        return 0.5 * float(b @ self.x + self.residual @ self.x)
+        return 0.5 * (dot(b, self.x) + dot(self.residual, self.x))
 
 
 def conjugate_gradient(
@@ -71,7 +72,7 @@ def conjugate_gradient(
     """
     x, r = np.zeros_like(b), b.copy()
     z = r if M is None else M @ r
-    p, rr, rz = z.copy(), _dot(r, r), _dot(r, z)
+    p, rr, rz = z.copy(), dot(r, r), dot(r, z)
     goal = rtol**2 * rz
     xx, xp, pp = 0.0, 0.0, rz  # products of x and p in the norm of M^-1
     usual = 0.0 if M is None else 1.0  # curvature in that norm; the steepest seen, if M says nothing of it
@@ -79,7 +80,7 @@ def conjugate_gradient(
         if rz <= goal or rz <= 0.0 or rr <= atol**2:
             return CGResult(x, r, k, CGStatus.CONVERGED)
         Ap = A @ p
-        curvature = _dot(p, Ap)
+        curvature = dot(p, Ap)
         usual = max(usual, curvature / pp)
         if curvature <= FLAT * usual * pp:
             if np.isfinite(radius):
@@ -94,20 +95,11 @@ def conjugate_gradient(
             return CGResult(x + t * p, r - t * Ap, k + 1, CGStatus.BOUNDARY)
         rr = _descend(x, r, p, Ap, a)
         z = r if M is None else M @ r
-        rz, previous = rr if M is None else _dot(r, z), rz
+        rz, previous = rr if M is None else dot(r, z), rz
         beta = rz / previous
         xx, xp, pp = xx + 2 * a * xp + a**2 * pp, beta * (xp + a * pp), rz + beta**2 * pp
         _extend(p, z, beta)
     return CGResult(x, r, max_iter, CGStatus.MAX_ITER)
-
-
-def _dot(a: np.ndarray, b: np.ndarray) -> float:
-    """``a'b``."""
-    if vector_repays(a):
-        from secondorder.kernels import vectors
-
-        return vectors.dot(a, b)
-    return float(a @ b)
 
 
 def _descend(x: np.ndarray, r: np.ndarray, p: np.ndarray, Ap: np.ndarray, a: float) -> float:
@@ -118,7 +110,7 @@ def _descend(x: np.ndarray, r: np.ndarray, p: np.ndarray, Ap: np.ndarray, a: flo
         return vectors.descend(x, r, p, Ap, a)
     x += a * p
     r -= a * Ap
-    return float(r @ r)
+    return dot(r, r)
 
 
 def _extend(p: np.ndarray, z: np.ndarray, beta: float) -> None:

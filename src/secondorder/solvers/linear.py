@@ -5,13 +5,14 @@ they need to be right within a factor of two or so.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
 
-from secondorder.curvature import GaussNewton, LeadingTerm
+from secondorder.curvature import GaussNewton, LeadingTerm, SingleGaussNewton
+from secondorder.kernels import dense_repays
 from secondorder.losses import Loss
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix
@@ -31,6 +32,10 @@ EIGENVECTORS = 9  # q^3 times this is the cost of all eigenvectors of a q x q ma
 LARGEST_DENSE = 3000  # parameters of a dense Hessian
 LARGEST_GRAM = 5000  # columns of a dense Gram matrix
 WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
+SAMPLED = 16  # rows of which a sample takes one
+SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer to the whole
+ROWS_PER_COLUMN = 50  # a sample has at least so many
+ROWS_PER_CLASS = 10  # and about so many
 ALIKE = 10  # dense features whose norms differ by less need no scaling
 UNEQUAL = 1000  # sparse entries whose sizes differ by more do
 
@@ -88,37 +93,105 @@ def fit_linear(
         raise ValueError(f"solver={solver!r}: choose one of {', '.join(SOLVERS)}.")
     if hessian not in CURVATURES:
         raise ValueError(f"hessian={hessian!r}: choose one of {', '.join(CURVATURES)}.")
-    design = design_matrix(X, intercept=intercept, n_outputs=n_outputs, weights=s)
-    start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
-    start = design.centre(start)
-    if loss.shift_invariant:
-        start = start - start.mean(axis=1, keepdims=True)
+    problem = LinearProblem(X, y, s, loss, n_outputs, float(penalty), intercept)
+    return _solve(problem, w, solver, hessian, tol=tol, max_iter=max_iter, callback=callback)
 
-    def solve(
-        design: Design, w: Array, preconditioner: Refreshed | None, callback=callback, **options: Any
-    ) -> Result:
-        strengths = np.full((design.shape[1], n_outputs), float(penalty))
-        if intercept:
-            strengths[-1] = 0.0
-        objective = Objective(Linear(n_outputs), loss, design, y, s, strengths.ravel())
-        rule = LineSearch(preconditioner=preconditioner, tol=tol)
-        return minimize(
-            objective,
-            w,
-            curvature=CURVATURES[hessian],
-            step=rule,
-            tol=tol,
-            callback=callback,
-            **options,
+
+@dataclass(frozen=True, eq=False)
+class LinearProblem:
+    """What `fit_linear` minimises."""
+
+    X: Array
+    y: Array
+    s: Array
+    loss: Loss
+    n_outputs: int
+    penalty: float
+    intercept: bool
+    compiled: bool = False
+
+    def design(self) -> Design:
+        """The design matrix, centred."""
+        return design_matrix(
+            self.X,
+            intercept=self.intercept,
+            n_outputs=self.n_outputs,
+            weights=self.s,
+            compiled=self.compiled,
         )
 
+    def objective(self, design: Design) -> Objective:
+        """The objective for X in the form of `design`."""
+        strengths = np.full((design.shape[1], self.n_outputs), self.penalty)
+        if self.intercept:
+            strengths[-1] = 0.0
+        return Objective(Linear(self.n_outputs), self.loss, design, self.y, self.s, strengths.ravel())
+
+    def sample(self) -> "LinearProblem | None":
+        """One row of every `SAMPLED` with its weight raised, if it is a problem much like the whole."""
+        X, n = self.X, self.X.shape[0]
+        m = n // SAMPLED
+        if not dense_repays(X, self.n_outputs) or m < ROWS_PER_COLUMN * (X.shape[1] + 1):
+            return None
+        rows = SAMPLED * np.arange(m) + np.random.default_rng(0).integers(0, SAMPLED, m)
+        y, s = self.y[rows], self.s[rows]
+        if y.ndim == 1:
+            seen = np.bincount(y.astype(np.intp), weights=s, minlength=max(2, self.n_outputs))
+            if np.min(seen) < np.sum(s) * min(ROWS_PER_CLASS / m, 1):
+                return None
+        weights = s * (np.sum(self.s) / np.sum(s))
+        return replace(self, X=X[rows], y=y, s=weights, compiled=True)
+
+
+def _solve(
+    problem: LinearProblem, w: Array | None, solver: str, hessian: str, **options: Any
+) -> Result:
+    """The solution of `problem`, by the way that costs least."""
+    n_outputs, design = problem.n_outputs, problem.design()
+    if w is None and problem.penalty > 0:
+        w = _start_from_sample(problem, design, solver)
+    start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
+    start = design.centre(start)
+    if problem.loss.shift_invariant:
+        start = start - start.mean(axis=1, keepdims=True)
     if solver == "auto" and _worth_reducing(design, n_outputs):
-        result = _solve_in_row_space(design, start, solve, callback, max_iter)
+        result = _solve_in_row_space(problem, design, start, hessian, options)
     else:
         chosen = choose_preconditioner(design, n_outputs, solver)
-        result = solve(design, start.ravel(), chosen, max_iter=max_iter)
+        result = _minimize(problem, design, start.ravel(), chosen, hessian, options)
     W = design.uncentre(result.w.reshape(-1, n_outputs))
     return replace(result, w=W.ravel())
+
+
+def _start_from_sample(problem: LinearProblem, design: Design, solver: str) -> Array | None:
+    """The solution of a sample of the rows, near which Newton's method needs fewer passes over all."""
+    sample = problem.sample()
+    if sample is None:
+        return None
+    found = _solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
+    design.passes += -(-found.passes // SAMPLED)
+    return found.w if found.status is Status.CONVERGED else None
+
+
+def _minimize(
+    problem: LinearProblem,
+    design: Design,
+    w: Array,
+    preconditioner: Refreshed | None,
+    hessian: str,
+    options: dict[str, Any],
+) -> Result:
+    """The minimum of the objective for X in the form of `design`, from `w`."""
+    curvature = CURVATURES[hessian]
+    single = curvature is GaussNewton and problem.n_outputs > 2 and problem.penalty > 0
+    return minimize(
+        problem.objective(design),
+        w,
+        curvature=SingleGaussNewton if single else curvature,
+        fallback=GaussNewton if single else None,
+        step=LineSearch(preconditioner=preconditioner, tol=options["tol"]),
+        **options,
+    )
 
 
 def _worth_reducing(design: Design, n_outputs: int) -> bool:
@@ -131,10 +204,10 @@ def _worth_reducing(design: Design, n_outputs: int) -> bool:
 
 
 def _solve_in_row_space(
-    design: Design, start: Array, solve: Callable, callback: Callable | None, max_iter: int
+    problem: LinearProblem, design: Design, start: Array, hessian: str, options: dict[str, Any]
 ) -> Result:
     """The solution for a wide dense X, found in as many variables as X has rows."""
-    n_outputs = start.shape[1]
+    n_outputs, callback = problem.n_outputs, options["callback"]
     space = RowSpace(design)
     small = design_matrix(space.L, intercept=design.intercept, n_outputs=n_outputs)
     V = space.project(start).ravel()
@@ -143,19 +216,16 @@ def _solve_in_row_space(
         """The row with the passes over X, of which the small problem makes none."""
         return row._replace(passes=design.passes)
 
-    reduced = solve(
-        small,
-        V,
-        choose_preconditioner(small, n_outputs, "auto"),
-        max_iter=max_iter,
-        callback=callback and (lambda row: callback(on_X(row))),
-    )
+    inner = options | {"callback": callback and (lambda row: callback(on_X(row)))}
+    chosen = choose_preconditioner(small, n_outputs, "auto")
+    reduced = _minimize(problem, small, V, chosen, hessian, inner)
     history = tuple(map(on_X, reduced.history))
     lifted = space.lift(reduced.w.reshape(-1, n_outputs)).ravel()
     if reduced.status not in (Status.CONVERGED, Status.PRECISION):
         return replace(reduced, w=lifted, history=history)
     # The certificate is taken on X itself, and iterations go on there should rounding in L need them.
-    return solve(design, lifted, Refreshed(Jacobi, cost=1), max_iter=max_iter, history=history)
+    jacobi = Refreshed(Jacobi, cost=1)
+    return _minimize(problem, design, lifted, jacobi, hessian, options | {"history": history})
 
 
 def _product_cost(design: Design, n_outputs: int) -> float:

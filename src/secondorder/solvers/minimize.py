@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from secondorder.array_api import dot
 from secondorder.curvature import GaussNewton
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective, Point
@@ -113,6 +114,7 @@ def minimize(
     tol: float = 1e-8,
     max_iter: int = 100,
     callback: Callable[[Iteration], None] | None = None,
+    fallback: Callable[[Point], Any] | None = None,
     history: tuple[Iteration, ...] = (),
 ) -> Result:
     """Minimise ``E(w)`` by steps of second order until ``(E - E*) / E <= tol``, certified.
@@ -133,6 +135,8 @@ def minimize(
     max_iter : int, default=100
     callback : callable(Iteration), optional
         Called with every new row of the history.
+    fallback : callable(Point) -> linear operator, optional
+        More exact than `curvature`, and used instead of it once steps by that lead nowhere.
     history : tuple of Iteration, optional
         Of an earlier phase that ended at `w`; it is continued.
 
@@ -150,10 +154,10 @@ def minimize(
     _check_finite(point)
     judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
     verdict = judge.start(point)
-    rows = list(history)
+    rows, since = list(history), 0
 
     def state() -> tuple[float, float, float, int]:
-        return point.value, float(np.linalg.norm(point.gradient)), verdict.gap, objective.X.passes
+        return point.value, float(np.sqrt(dot(point.gradient, point.gradient))), verdict.gap, objective.X.passes
 
     def record(*of_step: Any) -> None:
         rows.append(Iteration(len(rows), *state(), *of_step))
@@ -169,7 +173,12 @@ def minimize(
         # What a solve that was cut short promises is no estimate of what there is to gain.
         promised = np.inf if taken.cg_status is CGStatus.MAX_ITER else taken.promised
         useful = taken.accepted and judge.worthwhile(point, taken.promised)
-        if not useful or _stalled(rows):
+        stuck = not useful or _stalled(rows[since:])
+        if fallback is not None and (stuck or taken.cg_status is CGStatus.NEGATIVE_CURVATURE):
+            curvature, fallback, since = fallback, None, len(rows) - 1
+            if not useful:
+                continue
+        elif stuck:
             verdict = judge.stuck(point, promised, verdict)
             break
         before, point, scale = point.forward.outputs, taken.point, taken.scale
@@ -184,7 +193,7 @@ def minimize(
 def _check_finite(point: Point) -> None:
     """Raise a ValueError if the gradient or its square is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(point.gradient @ point.gradient)
+        finite = np.isfinite(dot(point.gradient, point.gradient))
     if not finite:
         raise ValueError(
             "The gradient overflows at the start: values in X (or weights) are too large for their "

@@ -51,7 +51,9 @@ class Cholesky:
         penalised = np.all(point.objective.penalty[: len(B) - point.forward.n_intercepts] > 0)
         # Without penalty B may be singular, and what rounding leaves of its null space is not to be
         # taken for curvature.
-        self._factor = _cholesky(B, len(B) * eps if penalised else np.sqrt(eps))
+        ridge = len(B) * eps if penalised else np.sqrt(eps)
+        self._factor, added = _cholesky(B, ridge)
+        self.exact = bool(penalised and added == ridge)
 
     def __matmul__(self, v: np.ndarray) -> np.ndarray:
         return self._scale * cho_solve(self._factor, self._scale * v, check_finite=False)
@@ -67,12 +69,12 @@ def _fill_shifts(B: np.ndarray, n_outputs: int) -> None:
         block[:, j, :] += np.trace(block[:, j, :]) / n_outputs**2
 
 
-def _cholesky(B: np.ndarray, ridge: float) -> tuple[np.ndarray, bool]:
-    """Factor of `B` with diagonal 1 plus `ridge`, or as much more as makes it definite."""
+def _cholesky(B: np.ndarray, ridge: float) -> tuple[tuple[np.ndarray, bool], float]:
+    """Factor of `B` with diagonal 1 plus `ridge`, or as much more as makes it definite, and that."""
     while ridge < 1e3:
         B.flat[:: len(B) + 1] = 1 + ridge
         try:
-            return cho_factor(B, lower=True, check_finite=False)
+            return cho_factor(B, lower=True, check_finite=False), ridge
         except LinAlgError:
             ridge *= 100
     raise FloatingPointError("The curvature of the objective is not finite.")
@@ -142,15 +144,22 @@ class Refreshed:
     ) -> None:
         self._make, self._cost, self._until = make, cost, until
         self._current: Any = None
+        self._fresh = False
         self._spent = 0.0 if until else np.inf
 
     def __call__(self, point: Point) -> Any:
         """The preconditioner to use at `point`."""
-        if self._spent >= self._cost:
+        self._fresh = self._spent >= self._cost
+        if self._fresh:
             self._current, self._spent = self._make(point), 0.0
         if self._current is None and self._until is not None:
             return self._until(point)
         return self._current
+
+    @property
+    def exact(self) -> bool:
+        """Whether what was given out last is the inverse of the curvature at that very point."""
+        return self._fresh and getattr(self._current, "exact", False)
 
     @property
     def budget(self) -> float:

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from secondorder.array_api import dot
+from secondorder.curvature import GaussNewton
 from secondorder.objective import Point, Ray
 from secondorder.solvers.certificate import duality_gap
-from secondorder.solvers.cg import CGStatus, conjugate_gradient
+from secondorder.solvers.cg import CGResult, CGStatus, conjugate_gradient
 from secondorder.solvers.intercept import n_free_intercepts
 from secondorder.solvers.preconditioners import Refreshed
 
@@ -71,17 +73,20 @@ class LineSearch:
         b = -point.gradient
         gap = duality_gap(point) / abs(point.value) if point.value else np.inf
         rtol = min(self.rtol, gap**0.25) if np.isfinite(gap) else UNCERTIFIED_RTOL
-        cg = conjugate_gradient(
-            curvature,
-            b,
-            M=M,
-            rtol=rtol,
-            atol=0.5 * self._target(point),
-            max_iter=int(max_products),
-        )
+        if M is not None and self.preconditioner.exact and type(curvature) is GaussNewton:
+            cg = CGResult(M @ b, np.zeros_like(b), 0, CGStatus.CONVERGED)
+        else:
+            cg = conjugate_gradient(
+                curvature,
+                b,
+                M=M,
+                rtol=rtol,
+                atol=0.5 * self._target(point),
+                max_iter=int(max_products),
+            )
         if self.preconditioner is not None:
             self.preconditioner.charge(cg.n_iter)
-        trial, t, n_trials = minimize_along(point.along(cg.x), -float(b @ cg.x))
+        trial, t, n_trials = minimize_along(point.along(cg.x), -dot(b, cg.x))
         return Step(
             trial,
             t,
