@@ -38,7 +38,7 @@ def dense_repays(X: Any, n_outputs: int) -> bool:
         isinstance(X, np.ndarray)
         and X.dtype in (np.float64, np.float32)
         and X.flags.c_contiguous
-        and X.size * n_outputs >= DENSE_MULTIPLICATIONS
+        and (X.size * n_outputs >= DENSE_MULTIPLICATIONS or X.shape[0] * n_outputs >= POINTWISE_ELEMENTS)
         and COMPILING
     )
 
@@ -49,6 +49,6 @@ def sparse_repays(X: Any, n_outputs: int) -> bool:
         issparse(X)
         and X.format == "csr"
         and X.dtype in (np.float64, np.float32)
-        and X.nnz * n_outputs >= SPARSE_MULTIPLICATIONS
+        and (X.nnz * n_outputs >= SPARSE_MULTIPLICATIONS or X.shape[0] * n_outputs >= POINTWISE_ELEMENTS)
         and COMPILING
     )

@@ -157,7 +157,8 @@ def minimize(
     rows, since = list(history), 0
 
     def state() -> tuple[float, float, float, int]:
-        return point.value, float(np.sqrt(dot(point.gradient, point.gradient))), verdict.gap, objective.X.passes
+        norm = np.sqrt(dot(point.gradient, point.gradient))
+        return point.value, float(norm), verdict.gap, objective.X.passes
 
     def record(*of_step: Any) -> None:
         rows.append(Iteration(len(rows), *state(), *of_step))
