@@ -12,9 +12,9 @@ from scipy.sparse import issparse
 
 # Importing Numba and loading the compiled loops costs about half a second, once per process.
 # Below these sizes a whole fit in plain NumPy costs less.
-POINTWISE_ELEMENTS = 2**17
-DENSE_MULTIPLICATIONS = 2**22
-SPARSE_MULTIPLICATIONS = 2**20
+POINTWISE_ELEMENTS = 2**16
+DENSE_MULTIPLICATIONS = 2**20
+SPARSE_MULTIPLICATIONS = 2**18
 
 # With Numba's compiler switched off its loops run as plain Python, and repay nothing.
 COMPILING = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
