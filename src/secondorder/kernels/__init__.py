@@ -5,6 +5,8 @@ do, and are imported by the first problem large enough. They take and return pla
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,11 +21,28 @@ SPARSE_MULTIPLICATIONS = 2**20
 # With Numba's compiler switched off its loops run as plain Python, and repay nothing.
 COMPILING = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 
+_any_size = False
+
+
+@contextmanager
+def compiled_at_any_size() -> Iterator[None]:
+    """Small problems too go to the compiled loops, so that these are all reached quickly."""
+    global _any_size
+    _any_size = True
+    try:
+        yield
+    finally:
+        _any_size = False
+
+
+def _repays(size: int, least: int) -> bool:
+    """Whether compiled loops repay their cost at this size."""
+    return COMPILING and (_any_size or size >= least)
+
 
 def pointwise_repays(S: Any) -> bool:
     """Whether the loss of outputs `S` (n, K) is worth a compiled loop."""
-    large = isinstance(S, np.ndarray) and S.dtype == np.float64 and S.size >= POINTWISE_ELEMENTS
-    return large and COMPILING
+    return isinstance(S, np.ndarray) and S.dtype == np.float64 and _repays(S.size, POINTWISE_ELEMENTS)
 
 
 def dense_repays(X: Any, n_outputs: int) -> bool:
@@ -32,8 +51,7 @@ def dense_repays(X: Any, n_outputs: int) -> bool:
         isinstance(X, np.ndarray)
         and X.dtype in (np.float64, np.float32)
         and X.flags.c_contiguous
-        and X.size * n_outputs >= DENSE_MULTIPLICATIONS
-        and COMPILING
+        and _repays(X.size * n_outputs, DENSE_MULTIPLICATIONS)
     )
 
 
@@ -43,6 +61,5 @@ def sparse_repays(X: Any, n_outputs: int) -> bool:
         issparse(X)
         and X.format == "csr"
         and X.dtype in (np.float64, np.float32)
-        and X.nnz * n_outputs >= SPARSE_MULTIPLICATIONS
-        and COMPILING
+        and _repays(X.nnz * n_outputs, SPARSE_MULTIPLICATIONS)
     )

@@ -279,6 +279,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
                 f"every label is {self.classes_[0]!r}."
             )
         s = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        s = np.require(s, requirements=["C", "W"])  # as the loops are compiled for
         self._check_totals(codes, s, "sample_weight")
         if self.class_weight is None:
             return s
