@@ -1,6 +1,5 @@
 """Compiled products against NumPy, for all shapes, precisions and numbers of threads."""
 
-import os
 from functools import partial
 
 import numpy as np
@@ -161,14 +160,6 @@ def test_nonzero_bounds_cover_all_rows_once(counts, parts):
     assert np.all(np.diff(bounds) >= 0)
 
 
-@pytest.mark.parametrize(
-    ("setting", "expected"), [("1", 1), ("1,4", 1), ("", None), ("0", None), ("x", None)]
-)
-def test_the_usual_limit_on_threads_is_kept(monkeypatch, setting, expected):
-    monkeypatch.setenv("OMP_NUM_THREADS", setting)
-    assert threads.n_threads() == expected or (expected is None and threads.n_threads() >= 1)
-
-
 def test_an_error_in_a_thread_reaches_the_caller(share):
     share(2)
 
@@ -178,36 +169,3 @@ def test_an_error_in_a_thread_reaches_the_caller(share):
 
     with pytest.raises(ZeroDivisionError):
         threads.run(fail, [(0,), (1,)])
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_has_threads_of_its_own(share):
-    share(2)
-    X, H, W, bias, _ = case(0, 50, 4, 2, np.float64, True)
-    dense.product(X, H.d, H.u, H.shift_invariant, W, bias, W[:, 0])
-    child = os.fork()
-    if child == 0:
-        dense.product(X, H.d, H.u, H.shift_invariant, W, bias, W[:, 0])
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-
-
-def test_without_a_cache_folder_it_still_compiles(monkeypatch):
-    """A warning, not an error."""
-    from secondorder.kernels import compile as compiling
-
-    real = compiling.njit
-
-    def refuse(function, **options):
-        if options.get("cache"):
-            raise RuntimeError("no locator available")
-        return real(function, **options)
-
-    monkeypatch.setattr(compiling, "njit", refuse)
-
-    def double(x):
-        return 2 * x
-
-    with pytest.warns(UserWarning, match="NUMBA_CACHE_DIR"):
-        assert compiling.kernel(double)(21) == 42

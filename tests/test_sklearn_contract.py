@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from secondorder.linear_model import LogisticRegression
+from secondorder.linear_model import LogisticRegression, _logistic
 from secondorder.solvers.linear import SOLVERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -105,7 +105,7 @@ def test_shapes_are_scikit_learn_s(problem, fit_intercept):
     for name in ("coef_", "intercept_", "n_iter_", "classes_"):
         a, b = getattr(mine, name), getattr(other, name)
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
-    for name in ("decision_function", "predict", "predict_proba", "predict_log_proba"):
+    for name in METHODS:
         for rows in (X, X[:1]):
             a, b = getattr(mine, name)(rows), getattr(other, name)(rows)
             assert (a.shape, a.dtype) == (b.shape, b.dtype)
@@ -328,6 +328,38 @@ def test_probabilities_and_their_logarithms(problem, size):
     np.testing.assert_allclose(odds, S if S.ndim == 1 else S[:, 1] - S[:, 0], rtol=1e-9, atol=1e-12)
     best = np.argmax(S, axis=1) if S.ndim == 2 else (S > 0).astype(int)
     np.testing.assert_array_equal(model.predict(X), best)
+
+
+METHODS = ("decision_function", "predict", "predict_proba", "predict_log_proba")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("rows", [slice(0, 1), slice(0, 20), slice(None, None, 7)])
+def test_plain_rows_are_not_checked_and_answered_the_same(problem, monkeypatch, method, dtype, rows):
+    X, y = problem
+    model = LogisticRegression().fit(X.astype(dtype), y)
+    X = X[rows].astype(dtype)
+    checked = getattr(model, method)(pd.DataFrame(X))
+    monkeypatch.setattr(_logistic, "validate_data", None)
+    plain = getattr(model, method)(X)
+    assert plain.dtype == checked.dtype
+    rounding = 100 * np.finfo(dtype).eps
+    np.testing.assert_allclose(plain, checked, rtol=rounding, atol=rounding)
+    with pytest.raises(TypeError):  # everything else is checked
+        getattr(model, method)(X.tolist())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_row_that_is_not_finite_is_refused_for_any_coefficients(problem, value):
+    X, y = problem
+    model = LogisticRegression().fit(X, y)
+    model.coef_[:] = 0
+    row = X[:1].copy()
+    row[0, 2] = value
+    for method in METHODS:
+        with pytest.raises(ValueError, match=r"contains (NaN|infinity)"):
+            getattr(model, method)(row)
 
 
 LABELS = {

@@ -5,6 +5,8 @@ do, and are imported by the first problem large enough. They take and return pla
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,17 +21,38 @@ SPARSE_MULTIPLICATIONS = 2**18
 # With Numba's compiler switched off its loops run as plain Python, and repay nothing.
 COMPILING = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 
+_any_size = False
+
+
+@contextmanager
+def compiled_at_any_size() -> Iterator[None]:
+    """Small problems too go to the compiled loops, so that these are all reached quickly."""
+    global _any_size
+    _any_size = True
+    try:
+        yield
+    finally:
+        _any_size = False
+
+
+def _repays(size: int, least: int) -> bool:
+    """Whether compiled loops repay their cost at this size."""
+    return COMPILING and (_any_size or size >= least)
+
+
+def _either_repays(entries: int, n: int, n_outputs: int, least: int) -> bool:
+    """Whether products are worth loops; they are as well where the loss is, which then loads the compiler."""
+    return _repays(entries * n_outputs, least) or _repays(n * n_outputs, POINTWISE_ELEMENTS)
+
 
 def pointwise_repays(S: Any) -> bool:
     """Whether the loss of outputs `S` (n, K) is worth a compiled loop."""
-    large = isinstance(S, np.ndarray) and S.dtype == np.float64 and S.size >= POINTWISE_ELEMENTS
-    return large and COMPILING
+    return isinstance(S, np.ndarray) and S.dtype == np.float64 and _repays(S.size, POINTWISE_ELEMENTS)
 
 
 def vector_repays(v: Any) -> bool:
     """Whether sweeps over the vector `v` are worth a compiled loop."""
-    large = isinstance(v, np.ndarray) and v.dtype == np.float64 and v.size >= POINTWISE_ELEMENTS
-    return large and COMPILING
+    return isinstance(v, np.ndarray) and v.dtype == np.float64 and _repays(v.size, POINTWISE_ELEMENTS)
 
 
 def dense_repays(X: Any, n_outputs: int) -> bool:
@@ -38,8 +61,7 @@ def dense_repays(X: Any, n_outputs: int) -> bool:
         isinstance(X, np.ndarray)
         and X.dtype in (np.float64, np.float32)
         and X.flags.c_contiguous
-        and (X.size * n_outputs >= DENSE_MULTIPLICATIONS or X.shape[0] * n_outputs >= POINTWISE_ELEMENTS)
-        and COMPILING
+        and _either_repays(X.size, X.shape[0], n_outputs, DENSE_MULTIPLICATIONS)
     )
 
 
@@ -49,6 +71,5 @@ def sparse_repays(X: Any, n_outputs: int) -> bool:
         issparse(X)
         and X.format == "csr"
         and X.dtype in (np.float64, np.float32)
-        and (X.nnz * n_outputs >= SPARSE_MULTIPLICATIONS or X.shape[0] * n_outputs >= POINTWISE_ELEMENTS)
-        and COMPILING
+        and _either_repays(X.nnz, X.shape[0], n_outputs, SPARSE_MULTIPLICATIONS)
     )

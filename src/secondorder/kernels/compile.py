@@ -1,19 +1,22 @@
-"""One way to compile a loop: on first use, cached on disk, without the global interpreter lock."""
+"""One way to compile a loop: on first use, kept on disk, without the global interpreter lock."""
 
-import warnings
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 from numba import njit
 
+from secondorder.kernels import COMPILING
+from secondorder.kernels.disk_cache import DiskCache, folder
+
 # Sums may be reordered into vector lanes; NaN and infinity keep their meaning.
 REORDER = {"reassoc", "contract", "arcp", "nsz"}
-IN_ORDER = {"contract", "arcp", "nsz"}
+IN_ORDER = REORDER - {"reassoc"}
+
+LOOPS: list[Any] = []  # all so far, as Numba's dispatchers
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` at its first call; without a writable cache folder, in every process anew."""
+    """Compile `function` at its first call, or load what an earlier process compiled."""
     return _compiled(function, REORDER)
 
 
@@ -23,19 +26,15 @@ def kernel_in_order(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compiled(function: Callable[..., Any], fastmath: set[str]) -> Callable[..., Any]:
-    options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
-    try:
-        return njit(function, cache=True, **options)
-    except RuntimeError as error:  # Numba found no folder that it may write to
-        _warn_once(str(error).split(" for file ")[0])
-        return njit(function, **options)
+    compiled: Any = njit(function, nogil=True, fastmath=fastmath, error_model="numpy")
+    if COMPILING:
+        LOOPS.append(compiled)
+        if place := folder():
+            compiled._cache = DiskCache(function, place)
+    return compiled
 
 
-@cache
-def _warn_once(reason: str) -> None:
-    """Say what it means that nothing can be kept."""
-    warnings.warn(
-        f"Compiled code cannot be kept on disk ({reason}), so each new process compiles it again. "
-        "Set the environment variable NUMBA_CACHE_DIR to a writable folder to keep it.",
-        stacklevel=4,
-    )
+def counts() -> tuple[int, int]:
+    """How many loops this process has compiled and loaded so far, each for every combination of types."""
+    stats = [loop.stats for loop in LOOPS]
+    return sum(sum(s.cache_misses.values()) for s in stats), sum(sum(s.cache_hits.values()) for s in stats)

@@ -116,6 +116,19 @@ def _gram(X, mean, root, B, out, start, stop):
 
 
 @kernel
+def _row_gram(X, mean, B, out, start, stop):
+    width = B.shape[1]
+    for j in range(start, stop, width):
+        columns = min(width, stop - j)
+        for i in range(X.shape[0]):
+            for r in range(columns):
+                B[i, r] = X[i, j + r] - mean[j + r]
+            for r in range(columns, width):
+                B[i, r] = 0
+        _upper(B, B, out)
+
+
+@kernel
 def _hessian(X, mean, one, D, u, B, A, out, start, stop):
     """Blocks ``sum_i H_i[k, m] z_i z_i'`` for ``m <= k``, with `D` on the diagonal of H and ``- u_k u_m``."""
     n_columns, width = B.shape
@@ -187,6 +200,16 @@ def hessian(
     for (k, m), block in zip(pairs, out.sum(axis=0), strict=True):
         A[:, k, :, m] = A[:, m, :, k] = _mirrored(block)[:n_columns, :n_columns]
     return A
+
+
+def row_gram(X: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """``(X - 1 mean') (X - 1 mean')'`` in float64, shape (n, n)."""
+    n, p = X.shape
+    parts, B = list(pairwise(row_bounds(p, n * n * p // 2))), _buffer(n, np.float64)
+    parts = parts if 8 * n <= p else [(0, p)]
+    out = np.zeros((len(parts), len(B), len(B)))
+    run(_row_gram, [(X, mean, B.copy(), o, *part) for o, part in zip(out, parts, strict=True)])
+    return _mirrored(out.sum(axis=0))[:n, :n]
 
 
 def _mirrored(G: np.ndarray) -> np.ndarray:

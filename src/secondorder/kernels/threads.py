@@ -1,37 +1,124 @@
 """Rows shared out among threads.
 
 The kernels release the interpreter lock, so plain Python threads run them side by side. There is no
-threading layer to abort on a nested call, and a forked child starts a pool of its own.
+threading layer to abort on a nested call, and a forked child starts helpers of its own.
+
+How the rows are divided depends on sizes and limits alone, so that sums come out the same from run to
+run. How many threads then work on the parts also depends on what else is running: callers in
+several Python threads share the processors and do not each take all of them.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 # A thread is worth waking for about this many multiplications (some 20 microseconds of work).
 MULTIPLICATIONS_PER_THREAD = 2**17
 
 
 def n_threads() -> int:
-    """The threads this process may use: OMP_NUM_THREADS if set, else its processors."""
-    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    counted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    processors = counted or 1
-    return min(int(limit), processors) if limit.isdigit() and int(limit) > 0 else processors
+    """The threads a product may use, asked anew each time.
+
+    The smallest of: the processors this process may run on; the environment variables
+    SECONDORDER_NUM_THREADS and OMP_NUM_THREADS, which joblib sets for its worker processes; and what
+    the BLAS and OpenMP libraries of the process are limited to, as by ``threadpoolctl.threadpool_limits``.
+    """
+    limits = [_processors()]
+    for name in ("SECONDORDER_NUM_THREADS", "OMP_NUM_THREADS"):
+        limit = os.environ.get(name, "").split(",")[0]
+        if limit.isdigit() and int(limit) > 0:
+            limits.append(int(limit))
+    return min(limits + (_blas.limits or _blas_limits()))
+
+
+def _processors() -> int:
+    """The processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
-def _pool(size: int) -> ThreadPoolExecutor:
-    """The pool of the process, made at first use."""
-    return ThreadPoolExecutor(size, thread_name_prefix="secondorder")
+def _libraries() -> list[Any]:
+    """The threaded libraries loaded at first use: finding them takes 10 ms, asking them 1 us."""
+    found = ThreadpoolController().lib_controllers
+    # What these say is no limit: BLIS has one thread unless told otherwise, some OpenBLAS never more.
+    return [a for a in found if a.internal_api != "blis" and getattr(a, "threading_layer", "") != "disabled"]
+
+
+def _blas_limits() -> list[int]:
+    """How many threads each library may use."""
+    return [library.num_threads or 1 for library in _libraries()]
+
+
+class _Blas:
+    """The threads of BLAS, held at one while any caller asks for it."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.callers = 0
+        self.limits: list[int] = []  # before the first caller came
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """One thread within: others would spin for milliseconds after each call, where loops want to run."""
+        with self.lock:
+            if not self.callers:
+                self.limits = _blas_limits()
+                for library in _libraries():
+                    library.set_num_threads(1)
+            self.callers += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.callers -= 1
+                if not self.callers:
+                    for library, limit in zip(_libraries(), self.limits, strict=True):
+                        library.set_num_threads(limit)
+                    self.limits = []
+
+
+_blas = _Blas()
+one_blas_thread = _blas.held
+
+
+class _Helpers:
+    """The threads that work beside the callers, and how many of both are at work."""
+
+    def __init__(self) -> None:
+        self.processors = _processors()
+        self.pool = ThreadPoolExecutor(self.processors, thread_name_prefix="secondorder")
+        self.lock = Lock()
+        self.at_work = 0
+
+    @contextmanager
+    def engaged(self, wanted: int) -> Iterator[int]:
+        """How many helpers a caller gets who wants so many: no more than there are processors idle."""
+        with self.lock:
+            helpers = max(0, min(wanted, self.processors - self.at_work - 1))
+            self.at_work += helpers + 1
+        try:
+            yield helpers
+        finally:
+            with self.lock:
+                self.at_work -= helpers + 1
+
+
+@cache
+def _helpers() -> _Helpers:
+    """Those of this process."""
+    return _Helpers()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # the threads stayed in the parent
+    os.register_at_fork(after_in_child=_helpers.cache_clear)  # the threads stayed in the parent
 
 
 def row_bounds(n_rows: int, multiplications: int) -> np.ndarray:
@@ -50,11 +137,23 @@ def nonzero_bounds(indptr: np.ndarray, multiplications: int) -> np.ndarray:
 
 def run(kernel: Callable[..., Any], calls: Iterable[tuple[Any, ...]]) -> None:
     """Call `kernel` once with each tuple of arguments, side by side."""
-    first, *others = calls
-    if not others:
-        kernel(*first)
+    waiting = deque(calls)
+    if len(waiting) == 1:
+        kernel(*waiting[0])
         return
-    futures = [_pool(n_threads()).submit(kernel, *arguments) for arguments in others]
-    kernel(*first)
-    for future in futures:
-        future.result()
+
+    def work() -> None:
+        while waiting:
+            try:
+                arguments = waiting.popleft()
+            except IndexError:  # another thread took the last
+                return
+            kernel(*arguments)
+
+    helpers = _helpers()
+    with helpers.engaged(len(waiting) - 1) as count:
+        futures = [helpers.pool.submit(work) for _ in range(count)]
+        work()
+        for future in futures:
+            if not future.cancel():  # one that never woke has nothing left to do
+                future.result()

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import LabelEncoder
@@ -19,6 +19,8 @@ from secondorder.linear_model._report import explain, print_iteration
 from secondorder.losses import Logistic, Softmax
 from secondorder.solvers import Result, Status, fit_linear
 from secondorder.solvers.linear import SOLVERS
+
+FEW_NUMBERS = 2**16  # from here on what scikit-learn's checks cost does not count
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):
@@ -202,9 +204,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             For two classes the log-odds of ``classes_[1]``.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        scores = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+        if self._needs_no_check(X):
+            scores = X @ self.coef_.T + self.intercept_
+        else:
+            check_is_fitted(self)
+            X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+            scores = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict(self, X: Any) -> np.ndarray:
@@ -216,8 +221,14 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         """Probabilities of the classes in the order of `classes_`, shape (n_samples, n_classes)."""
         scores = self.decision_function(X)
         if scores.ndim == 1:
-            return np.column_stack([expit(-scores), expit(scores)])
-        return softmax(scores, axis=1)
+            P = np.empty((2, len(scores)), scores.dtype)
+            expit(np.negative(scores, out=P[0]), out=P[0])  # 1 - P[1] would lose its tail
+            expit(scores, out=P[1])
+            return P.T
+        scores -= scores.max(axis=1, keepdims=True)
+        P = np.exp(scores, out=scores)
+        P /= P.sum(axis=1, keepdims=True)
+        return P
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of `predict_proba`, finite also where that is 0 or 1 in rounding."""
@@ -248,6 +259,21 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         if issparse(self.coef_):
             self.coef_ = self.coef_.toarray()
         return self
+
+    def _needs_no_check(self, X: Any) -> bool:
+        """Whether scikit-learn's checks, dearer than the scores of a few rows, would find nothing to say."""
+        fitted = vars(self)
+        coef = fitted.get("coef_")
+        return (
+            type(X) is np.ndarray
+            and type(coef) is np.ndarray
+            and X.ndim == 2
+            and X.dtype in (np.float64, np.float32)
+            and X.shape[1] == coef.shape[1]
+            and 0 < X.size <= FEW_NUMBERS
+            and "feature_names_in_" not in fitted
+            and bool(np.isfinite(X).all())
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -287,6 +313,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
                 f"every label is {self.classes_[0]!r}."
             )
         s = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        s = np.require(s, requirements=["C", "W"])  # as the loops are compiled for
         self._check_totals(codes, s, "sample_weight")
         if self.class_weight is None:
             return s

@@ -257,6 +257,13 @@ class CompiledDesign(Design):
                 return super().gram(c, dtype)
         return G if self.intercept else G[:-1, :-1]
 
+    def row_gram(self) -> np.ndarray:
+        """``(X - 1 m') (X - 1 m')'`` of the dense X in float64."""
+        from secondorder.kernels import gram
+
+        self.passes += 1
+        return gram.row_gram(self._X, self._centre)
+
     def hessian(self, H: OutputHessian) -> np.ndarray:
         """``sum_i (z_i z_i') (x) H_i`` written out."""
         from secondorder.kernels import gram

@@ -4,7 +4,9 @@ Costs are counted in multiplications of the compiled products. The constants bel
 they need to be right within a factor of two or so.
 """
 
+import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from scipy.sparse import issparse
 
 from secondorder.curvature import GaussNewton, LeadingTerm, SingleGaussNewton
 from secondorder.kernels import dense_repays
+from secondorder.kernels.threads import one_blas_thread
 from secondorder.losses import Loss
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix
@@ -32,6 +35,7 @@ EIGENVECTORS = 9  # q^3 times this is the cost of all eigenvectors of a q x q ma
 LARGEST_DENSE = 3000  # parameters of a dense Hessian
 LARGEST_GRAM = 5000  # columns of a dense Gram matrix
 WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
+SMALL = 2**14  # entries of X below which BLAS has no use for threads
 SAMPLED = 16  # rows of which a sample takes one
 SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer to the whole
 ROWS_PER_COLUMN = 50  # a sample has at least so many
@@ -94,7 +98,8 @@ def fit_linear(
     if hessian not in CURVATURES:
         raise ValueError(f"hessian={hessian!r}: choose one of {', '.join(CURVATURES)}.")
     problem = LinearProblem(X, y, s, loss, n_outputs, float(penalty), intercept)
-    return _solve(problem, w, solver, hessian, tol=tol, max_iter=max_iter, callback=callback)
+    with one_blas_thread() if math.prod(X.shape) >= SMALL else nullcontext():
+        return _solve(problem, w, solver, hessian, tol=tol, max_iter=max_iter, callback=callback)
 
 
 @dataclass(frozen=True, eq=False)

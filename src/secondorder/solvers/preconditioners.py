@@ -100,7 +100,7 @@ class Kronecker:
             G = design.gram(c)
         p = design.X.shape[1]
         self._mean = G[:p, p:]  # (p, 1), or (p, 0) without intercept
-        g, Q = eigh(G[:p, :p] - self._mean @ self._mean.T, check_finite=False)
+        g, Q = eigh(G[:p, :p] - self._mean @ self._mean.T, check_finite=False, driver="evd")
         a, self._R = np.linalg.eigh(H.sum())
         largest = a[-1] if a[-1] > 0 else 1.0
         a = np.where(a > 1e-10 * largest, a, largest)  # equal changes of all outputs: see _fill_shifts
