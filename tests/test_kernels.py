@@ -63,12 +63,13 @@ def test_products_equal_numpy(kernels, seed, n, p, K, dtype, rank_one, parts):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "MULTIPLICATIONS_PER_THREAD", 1)
         patch.setattr(threads, "n_threads", lambda: parts)
-        S, XU = kernels.matmul(held, W, bias), kernels.rmatmul(held, U)
+        S, XU = kernels.matmul(held, W, bias, mean), kernels.rmatmul(held, U)
         B, B32 = (product(kernels, held, form, W, bias, mean) for form in (H, H.single))
     X = X.astype(np.float64)
-    np.testing.assert_allclose(S, X @ W + bias, atol=1e-12 * p)
+    expected = (X - mean) @ W + bias
+    np.testing.assert_allclose(S, expected, atol=1e-12 * p)
     np.testing.assert_allclose(XU, X.T @ U, atol=1e-12 * n)
-    HXW = H @ (X @ W + bias)
+    HXW = H @ expected
     expected = np.vstack([(X - mean).T @ HXW, HXW.sum(axis=0)])
     tol = (1e-13 if dtype is np.float64 else 1e-5) * n * p
     np.testing.assert_allclose(B, expected, atol=tol)

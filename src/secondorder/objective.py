@@ -45,6 +45,7 @@ class Point:
 
     objective: Objective
     forward: Any
+    known_penalty: float | None = None  # the second term of E, from whoever made the point
 
     @property
     def w(self) -> Array:
@@ -55,8 +56,14 @@ class Point:
     def value(self) -> float:
         """``E(w)``."""
         o = self.objective
-        loss = dot(o.s, o.loss.value(self.forward.outputs, o.y))
-        return loss + 0.5 * dot(o.penalty, self.w**2)
+        return dot(o.s, o.loss.value(self.forward.outputs, o.y)) + self.penalty_term
+
+    @cached_property
+    def penalty_term(self) -> float:
+        """``1/2 sum_j penalty_j w_j^2``."""
+        if self.known_penalty is not None:
+            return self.known_penalty
+        return 0.5 * dot(self.objective.penalty, self.w**2)
 
     @cached_property
     def _derivatives(self) -> tuple[Array, OutputHessian]:
@@ -83,8 +90,8 @@ class Point:
         return Ray(self, d, self.forward.along(d))
 
     def shift(self, c: Array) -> "Point":
-        """The point with `c` (K,) added to the intercept."""
-        return Point(self.objective, self.forward.shift(c))
+        """The point with `c` (K,) added to the intercept, which is not penalised."""
+        return Point(self.objective, self.forward.shift(c), self.penalty_term)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +102,21 @@ class Ray:
     direction: Array
     forward: Any
 
+    @cached_property
+    def _penalty(self) -> tuple[float, float, float]:
+        """The penalty term at t, as coefficients of 1, t and t^2/2."""
+        pull = self.origin.objective.penalty * self.direction
+        return self.origin.penalty_term, dot(pull, self.origin.w), dot(pull, self.direction)
+
     def __call__(self, t: float) -> Point:
         """The point at `t`."""
-        return Point(self.origin.objective, self.forward(t))
+        at_0, slope, curvature = self._penalty
+        return Point(self.origin.objective, self.forward(t), at_0 + t * slope + t**2 / 2 * curvature)
 
     def slope(self, trial: Point, t: float) -> float:
         """``dE/dt`` at `trial`, the point at `t`, from its outputs alone."""
-        penalty = self.origin.objective.penalty
         xp = array_namespace(self.direction)
         G, tangent = trial.G, self.forward.tangent(t)
         loss = dot(xp.reshape(G, (-1,)), xp.reshape(tangent, (-1,)))
-        return loss + dot(penalty * trial.w, self.direction)
+        _, slope, curvature = self._penalty
+        return loss + slope + t * curvature

@@ -99,11 +99,12 @@ def _product1(data, indices, indptr, d, u, shift_invariant, W, bias, out, sums, 
 
 
 @kernel
-def _shift(W, mean, out, start, stop):
-    """``out += mean' W`` over some rows."""
+def _prepare(W, mean, converted, shift, start, stop):
+    """``shift += mean' W`` and a copy of `W` in the precision of `converted`, over some rows."""
     for j in range(start, stop):
         for k in range(W.shape[1]):
-            out[k] += mean[j] * W[j, k]
+            shift[k] += mean[j] * W[j, k]
+            converted[j, k] = W[j, k]
 
 
 @kernel
@@ -124,16 +125,17 @@ def _parts(X: csr_array, n_outputs: int) -> list[tuple[int, int]]:
     return list(pairwise(nonzero_bounds(X.indptr, worth)))
 
 
-def shift(W: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """``mean' W``, shape (K,)."""
+def _prepared(W: np.ndarray, bias: np.ndarray, mean: np.ndarray, dtype: type) -> tuple[np.ndarray, ...]:
+    """`W` in `dtype`, and ``bias - mean' W``."""
     parts = list(pairwise(row_bounds(len(W), W.size)))
-    out = np.zeros((len(parts), W.shape[1]))
-    run(_shift, [(W, mean, o, *part) for o, part in zip(out, parts, strict=True)])
-    return out.sum(axis=0)
+    shift, converted = np.zeros((len(parts), W.shape[1])), np.empty(W.shape, dtype)
+    run(_prepare, [(W, mean, converted, o, *part) for o, part in zip(shift, parts, strict=True)])
+    return converted, (bias - shift.sum(axis=0)).astype(dtype)
 
 
-def matmul(X: csr_array, W: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """``X W + bias`` in float64 for float64 `W` (p, K), whatever the precision of `X`."""
+def matmul(X: csr_array, W: np.ndarray, bias: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """``(X - 1 mean') W + bias`` in float64 for float64 `W` (p, K), whatever the precision of `X`."""
+    W, bias = _prepared(W, bias, mean, np.float64)
     S = np.empty((X.shape[0], W.shape[1]))
     run(
         _matmul,
@@ -164,12 +166,12 @@ def product(
     *,
     room: dict[Any, np.ndarray],
 ) -> np.ndarray:
-    """``[X - 1 mean', 1]' U`` for ``U = H (X W + bias)``, computed in the precision of `d`.
+    """``[X - 1 mean', 1]' U`` for ``U = H ((X - 1 mean') W + bias)``, in the precision of `d`.
 
     H is given by the fields of an `OutputHessian`. `room` keeps memory from one call to the next: to map
     so much anew can take as long as the product.
     """
-    W, bias = W.astype(d.dtype, copy=False), bias.astype(d.dtype)
+    W, bias = _prepared(W, bias, mean, d.dtype)
     loop = _product1 if W.shape[1] == 1 and u is None else _product
     u = np.empty((0, 0), d.dtype) if u is None else u
     parts = _parts(X, W.shape[1])

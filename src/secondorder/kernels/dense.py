@@ -310,8 +310,9 @@ def _parts(X: np.ndarray, n_outputs: int) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
-def matmul(X: np.ndarray, W: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """``X W + bias`` in float64 for float64 `W` (p, K), whatever the precision of `X`."""
+def matmul(X: np.ndarray, W: np.ndarray, bias: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """``(X - 1 mean') W + bias`` in float64 for float64 `W` (p, K), whatever the precision of `X`."""
+    bias = bias - mean @ W
     V, S = np.ascontiguousarray(W.T), np.empty((X.shape[0], W.shape[1]))
     run(_matmul, [(X, V, bias, S, *part) for part in _parts(X, W.shape[1])])
     return S
@@ -334,7 +335,7 @@ def product(
     bias: np.ndarray,
     mean: np.ndarray,
 ) -> np.ndarray:
-    """``[X - 1 mean', 1]' U`` for ``U = H (X W + bias)``, computed in the precision of `d`.
+    """``[X - 1 mean', 1]' U`` for ``U = H ((X - 1 mean') W + bias)``, in the precision of `d`.
 
     H is given by the fields of an `OutputHessian`. Where X has another precision, blocks of it are
     converted on the way.
@@ -343,7 +344,7 @@ def product(
     converted = X.dtype != dtype
     V = np.zeros((K, -(-p // LINE) * LINE if converted else p), dtype)
     V[:, :p] = W.T
-    bias = bias.astype(dtype)
+    bias = (bias - mean @ W).astype(dtype)
     loop = _converted_product if converted else _product1 if K == 1 and u is None else _product
     u = np.empty((0, 0), dtype) if u is None else u
     parts = _parts(X, K)

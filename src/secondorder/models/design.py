@@ -229,7 +229,7 @@ class CompiledDesign(Design):
     def matmul(self, W: np.ndarray) -> np.ndarray:
         """``Z W``, float64."""
         self.passes += 1
-        return self._kernels.matmul(self._X, *self._split(W))
+        return self._kernels.matmul(self._X, *self._split(W), self._centre)
 
     def product(self, H: OutputHessian, W: np.ndarray) -> np.ndarray:
         """``Z' H Z W``, computed in the precision of H or in that of X, whichever is lower."""
@@ -285,11 +285,8 @@ class CompiledDesign(Design):
         return self._kernels.rmatmul(self._X, U)
 
     def _split(self, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if self._mean is not None and issparse(self.X):
-            p = self.X.shape[1]
-            return W[:p], W[p] - self._kernels.shift(W[:p], self._mean)
-        W, bias = super()._split(W)
-        return W, np.zeros(W.shape[1]) if bias is None else bias
+        p = self.X.shape[1]
+        return W[:p], W[p] if self.intercept else np.zeros(W.shape[1])
 
 
 def _read_only(a: np.ndarray) -> np.ndarray:

@@ -1,6 +1,8 @@
 """The linear model ``S = X W + b``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from secondorder.array_api import array_namespace
 from secondorder.losses import OutputHessian
@@ -25,16 +27,21 @@ class Linear:
     def forward(self, w: Array, X: Design) -> "LinearForward":
         """The outputs at `w`; one pass over X."""
         W = array_namespace(w).reshape(w, (X.shape[1], self.n_outputs))
-        return LinearForward(w, X, X.matmul(W))
+        return LinearForward(lambda: w, X, X.matmul(W))
 
 
 @dataclass(frozen=True, eq=False)
 class LinearForward:
     """The linear model at one `w`: its outputs, and products with its Jacobian J, which is constant."""
 
-    w: Array
+    parameters: Callable[[], Array]
     X: Design
     outputs: Array
+
+    @cached_property
+    def w(self) -> Array:
+        """The parameters, made when asked for: trials of a line search need the outputs alone."""
+        return self.parameters()
 
     @property
     def n_intercepts(self) -> int:
@@ -63,9 +70,13 @@ class LinearForward:
 
     def shift(self, c: Array) -> "LinearForward":
         """The model with `c` (K,) added to its intercept; no pass over X."""
-        xp = array_namespace(self.w)
-        change = xp.concat([xp.zeros_like(self.w[: -c.shape[0]]), c])
-        return replace(self, w=self.w + change, outputs=self.outputs + c)
+        parameters, K = self.parameters, c.shape[0]
+
+        def shifted() -> Array:
+            w = parameters()
+            return array_namespace(w).concat([w[:-K], w[-K:] + c])
+
+        return replace(self, parameters=shifted, outputs=self.outputs + c)
 
     def gauss_newton_product(self, H: OutputHessian, v: Array) -> Array:
         """``J' H J v``, shape (P,)."""
@@ -90,8 +101,8 @@ class LinearRay:
 
     def __call__(self, t: float) -> LinearForward:
         """The model at `t`."""
-        o = self.origin
-        return replace(o, w=o.w + t * self.v, outputs=o.outputs + t * self.change)
+        o, w, v = self.origin, self.origin.w, self.v
+        return replace(o, parameters=lambda: w + t * v, outputs=o.outputs + t * self.change)
 
     def tangent(self, t: float) -> Array:
         """``dS/dt`` at `t`, shape (n, K)."""
