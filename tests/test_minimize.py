@@ -417,3 +417,22 @@ def test_a_preconditioner_is_made_again_when_it_has_been_paid_for():
     kept.charge(1)
     assert kept(3) == 2
     assert made == [1, 3]
+
+
+@given(seed=st.integers(0, 2**32 - 1), n_outputs=st.integers(1, 3), intercept=st.booleans())
+@settings(max_examples=15)
+def test_without_penalty_the_solution_is_the_shortest(seed, n_outputs, intercept):
+    """Collinear columns of any scale: no other W with these outputs has a smaller norm."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((60, 4)) @ rng.standard_normal((4, 7))
+    X = np.column_stack([X, X[:, 0], np.full(60, 3.0 * intercept)]) * 10.0 ** rng.integers(-3, 4)
+    y = rng.integers(0, max(2, n_outputs), 60)
+    loss, targets = (Logistic(), y.astype(float)) if n_outputs == 1 else (Softmax(), y)
+    result = fit_linear(
+        X, targets, np.ones(60), loss=loss, n_outputs=n_outputs, penalty=0.0, intercept=intercept, tol=1e-10
+    )
+    W = result.w.reshape(-1, n_outputs)[: X.shape[1]]
+    Z = X - X.mean(axis=0) if intercept else X
+    rows = np.linalg.svd(Z)[2][:4]
+    np.testing.assert_allclose(rows.T @ (rows @ W), W, atol=1e-6 * np.max(np.abs(W)))
+    assert result.status in (Status.CONVERGED, Status.SEPARATED)

@@ -189,7 +189,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         self.n_iter_ = np.array([result.n_iter], dtype=np.int32)
         self.result_ = result
         if result.status is not Status.CONVERGED:
-            warnings.warn(explain(result, X, self.C, self.tol), ConvergenceWarning, stacklevel=2)
+            warnings.warn(explain(self, X), ConvergenceWarning, stacklevel=2)
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:

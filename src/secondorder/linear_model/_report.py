@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from secondorder.models import design_matrix
-from secondorder.solvers import Iteration, LineSearch, Result, Status
+from secondorder.solvers import Iteration, LineSearch, Status
 
 UNEVEN = 1e3  # ratio of feature norms that makes scale the likely cause
 
@@ -24,15 +24,16 @@ def print_iteration(row: Iteration) -> None:
     )
 
 
-def explain(result: Result, X: Any, C: float, tol: float) -> str:
-    """The text of the warning for a `result` that did not converge: what happened, cause and remedy."""
+def explain(model: Any, X: Any) -> str:
+    """The text of the warning for a fit that did not converge: what happened, cause and remedy."""
+    result, C, tol = model.result_, model.C, model.tol
     reached = f"the relative gap is {result.relative_gap:.1e}, tol={tol:.1e}"
     if result.status is Status.SEPARATED:
         return (
             "Separation: a linear function of the features tells the classes of the training rows apart "
             "(or some of them, without contradiction from any other), and with C=np.inf nothing "
             "limits the coefficients. The likelihood has no maximum, so they could grow for ever; they "
-            f"were left as of iteration {result.n_iter}. Set a finite C."
+            f"were left as of iteration {result.n_iter}. {_direction(model, X)} Set a finite C."
         )
     if result.status is Status.PRECISION:
         return (
@@ -66,6 +67,23 @@ def _precision_remedy(X: Any, C: float) -> str:
     if C > 1e6:
         return f"Raise tol, or lower C={C:.1e}: the weaker the penalty, the more digits a bound needs."
     return "Raise tol, or scale the features."
+
+
+def _direction(model: Any, X: Any) -> str:
+    """The features along which the coefficients grow most, and the class they grow for."""
+    W = np.atleast_2d(model.coef_).astype(np.float64)
+    spread = np.sqrt(
+        np.asarray(design_matrix(X, weights=np.ones(X.shape[0])).squared_rmatmul(np.ones((X.shape[0], 1))))[
+            :-1, 0
+        ]
+    )
+    pull = np.abs(W) * spread
+    k = int(np.argmax(np.max(pull, axis=1)))
+    names = getattr(model, "feature_names_in_", np.arange(X.shape[1]))
+    leading = [j for j in np.argsort(-pull[k])[:3] if pull[k, j] > 0.01 * np.max(pull[k])]
+    label = model.classes_[k if len(W) > 1 else 1]
+    features = ", ".join(str(names[j]) for j in leading)
+    return f"They grow most for class {label!r}, along the features {features}."
 
 
 def _norm_ratio(X: Any) -> float:

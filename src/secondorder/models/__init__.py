@@ -2,6 +2,6 @@
 
 from secondorder.models.design import Design, design_matrix
 from secondorder.models.linear import Linear
-from secondorder.models.row_space import RowSpace
+from secondorder.models.row_space import RowSpace, shortest
 
-__all__ = ["Design", "Linear", "RowSpace", "design_matrix"]
+__all__ = ["Design", "Linear", "RowSpace", "design_matrix", "shortest"]

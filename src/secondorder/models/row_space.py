@@ -1,4 +1,4 @@
-"""The row space of a wide matrix, in which every L2-penalised linear fit lives."""
+"""The row space of a matrix, in which every L2-penalised linear fit and every shortest one lives."""
 
 import numpy as np
 
@@ -45,3 +45,20 @@ class RowSpace:
         p = self._design.X.shape[1]
         bare = np.vstack([W[:p], np.zeros_like(W[p:])])
         return np.vstack([self._T.T @ self._design.matmul(bare), W[p:]])
+
+
+def shortest(design: Design, W: np.ndarray) -> np.ndarray:
+    """The `W` of least norm, intercepts apart, with the same outputs; one pass over a dense X.
+
+    What lies in the null space of the centred X is taken off. The null space is that of the correlations
+    of the features, as far as their rounding lets it be told, so that their units do not matter.
+    """
+    p = design.X.shape[1]
+    G = design.gram(np.ones(design.shape[0]))[:p, :p]
+    scale = np.sqrt(np.where(np.diagonal(G) > 0, np.diagonal(G), 1.0))
+    squares, U = np.linalg.eigh(G / scale / scale[:, None])
+    null = U[:, squares <= len(squares) * np.finfo(float).eps * squares[-1]] / scale[:, None]
+    if not null.shape[1]:
+        return W
+    basis = np.linalg.qr(null)[0]
+    return np.vstack([W[:p] - basis @ (basis.T @ W[:p]), W[p:]])

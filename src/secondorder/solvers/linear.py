@@ -18,7 +18,7 @@ from secondorder.kernels import dense_repays
 from secondorder.kernels.threads import one_blas_thread
 from secondorder.losses import Loss
 from secondorder.losses.output_hessian import Array
-from secondorder.models import Design, Linear, RowSpace, design_matrix
+from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
 from secondorder.objective import Objective
 from secondorder.solvers.certificate import Status
 from secondorder.solvers.minimize import Iteration, Result, minimize
@@ -148,9 +148,7 @@ class LinearProblem:
         return replace(self, X=X[rows], y=y, s=weights, compiled=True)
 
 
-def _solve(
-    problem: LinearProblem, w: Array | None, solver: str, hessian: str, **options: Any
-) -> Result:
+def _solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **options: Any) -> Result:
     """The solution of `problem`, by the way that costs least."""
     n_outputs, design = problem.n_outputs, problem.design()
     if w is None and problem.penalty > 0:
@@ -164,8 +162,10 @@ def _solve(
     else:
         chosen = choose_preconditioner(design, n_outputs, solver)
         result = _minimize(problem, design, start.ravel(), chosen, hessian, options)
-    W = design.uncentre(result.w.reshape(-1, n_outputs))
-    return replace(result, w=W.ravel())
+    W = result.w.reshape(-1, n_outputs)
+    if problem.penalty == 0 and isinstance(design.X, np.ndarray) and design.shape[1] <= LARGEST_GRAM:
+        W = shortest(design, W)
+    return replace(result, w=design.uncentre(W).ravel())
 
 
 def _start_from_sample(problem: LinearProblem, design: Design, solver: str) -> Array | None:
