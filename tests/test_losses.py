@@ -125,10 +125,10 @@ def test_tails_keep_their_relative_accuracy(z, compiled):
     S, y, s = np.array([[z]]), np.zeros(1), np.ones(1)
     both = np.array([[0.0, z]])
     if compiled:
-        G, d = logistic_kernels.derivatives(S, y, s)
-        got = [logistic_kernels.value(S, y)[0], G[0, 0], d[0, 0]]
-        G, P = softmax_kernels.derivatives(both, np.array([0]), s)
-        also = [softmax_kernels.value(both, np.array([0]))[0], G[0, 1], -G[0, 0], P[0, 1]]
+        at, G, d = logistic_kernels.evaluate(S, y, s)
+        got = [at, G[0, 0], d[0, 0]]
+        at, G, P = softmax_kernels.evaluate(both, np.array([0]), s)
+        also = [at, G[0, 1], -G[0, 0], P[0, 1]]
     else:
         G, H = Logistic().derivatives(S, y, s)
         got = [Logistic().value(S, y)[0], G[0, 0], H.d[0, 0]]
@@ -151,15 +151,15 @@ def test_scores_of_a_thousand_are_finite(loss, seed):
 @given(seed=seeds, scale=st.sampled_from([1.0, 30.0, 1000.0]))
 def test_compiled_loops_equal_the_plain_ones(seed, scale):
     S, y, s = sample(Softmax(), seed, n=9, scale=scale)
-    G, P = softmax_kernels.derivatives(S, y, s)
+    value, G, P = softmax_kernels.evaluate(S, y, s)
     plain_G, plain_P = Softmax()._derivatives(S, y, s)
-    np.testing.assert_allclose(softmax_kernels.value(S, y), Softmax().value(S, y), rtol=1e-13, atol=1e-300)
+    np.testing.assert_allclose(value, s @ Softmax().value(S, y), rtol=1e-13, atol=1e-300)
     np.testing.assert_allclose(G, plain_G, rtol=1e-12, atol=1e-300)
     np.testing.assert_allclose(P, plain_P, rtol=1e-12, atol=1e-300)
     z, y, s = sample(Logistic(), seed, n=9, scale=scale)
-    G, d = logistic_kernels.derivatives(z, y, s)
+    value, G, d = logistic_kernels.evaluate(z, y, s)
     plain_G, plain_H = Logistic().derivatives(z, y, s)
-    np.testing.assert_allclose(logistic_kernels.value(z, y), Logistic().value(z, y), rtol=1e-13, atol=1e-300)
+    np.testing.assert_allclose(value, s @ Logistic().value(z, y), rtol=1e-13, atol=1e-300)
     np.testing.assert_allclose(G, plain_G, rtol=1e-13, atol=1e-300)
     np.testing.assert_allclose(d, plain_H.d, rtol=1e-13, atol=1e-300)
 

@@ -55,8 +55,7 @@ class Point:
     @cached_property
     def value(self) -> float:
         """``E(w)``."""
-        o = self.objective
-        return dot(o.s, o.loss.value(self.forward.outputs, o.y)) + self.penalty_term
+        return self._loss[0] + self.penalty_term
 
     @cached_property
     def penalty_term(self) -> float:
@@ -66,19 +65,19 @@ class Point:
         return 0.5 * dot(self.objective.penalty, self.w**2)
 
     @cached_property
-    def _derivatives(self) -> tuple[Array, OutputHessian]:
+    def _loss(self) -> tuple[float, Array, OutputHessian]:
         o = self.objective
-        return o.loss.derivatives(self.forward.outputs, o.y, o.s)
+        return o.loss.evaluate(self.forward.outputs, o.y, o.s)
 
     @property
     def G(self) -> Array:
         """``dE/dS``, shape (n, K)."""
-        return self._derivatives[0]
+        return self._loss[1]
 
     @property
     def H(self) -> OutputHessian:
         """``d2E/dS2``, a K x K block for each row."""
-        return self._derivatives[1]
+        return self._loss[2]
 
     @cached_property
     def gradient(self) -> Array:

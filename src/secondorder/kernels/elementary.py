@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from secondorder.kernels.compile import kernel
+from secondorder.kernels.compile import kernel, kernel_in_order
 
 LOWEST = -800.0  # exp is 0 in float64 from some -745 on
 POWERS = np.ldexp(1.0, np.arange(-1160, 2))  # 2^k
@@ -11,18 +11,19 @@ ZERO = 1160  # where k = 0 stands
 
 LOG2E = 1.4426950408889634
 LN2 = 0.6931471805599453
+LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # Cody & Waite: k LN2_HIGH is exact
 
 
-@kernel
+@kernel_in_order
 def exp_negative(x):
-    """``exp(x)`` for x <= 0, as exact as a rounding of x leaves it; NaN stays NaN.
+    """``exp(x)`` for x <= 0, to about 1 unit in the last place; NaN stays NaN.
 
     ``x = k ln 2 + r`` with ``|r| <= ln(2) / 2``, and the Taylor series of ``exp(r)`` up to ``r^13``.
     """
     bounded = x if x > LOWEST else LOWEST
     k = np.floor(bounded * LOG2E + 0.5)
     bounded = LOWEST if x <= LOWEST else x
-    r = bounded - k * LN2
+    r = (bounded - k * LN2_HIGH) - k * LN2_LOW
     series = 1 / 6227020800 * r + 1 / 479001600
     series = series * r + 1 / 39916800
     series = series * r + 1 / 3628800

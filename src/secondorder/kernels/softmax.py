@@ -28,58 +28,36 @@ def _exponentials(S, i, rows, E):
 
 
 @kernel
-def _value(S, y, out, start, stop):
+def _evaluate(S, y, s, G, P, value, start, stop):
     n_classes = S.shape[1]
     E = np.empty((max(1, BLOCK // n_classes), n_classes))
     for i in range(start, stop, len(E)):
         rows = min(len(E), stop - i)
         _exponentials(S, i, rows, E)
         for r in range(rows):
-            top, at = S[i + r, 0], 0
+            at = 0
             for k in range(1, n_classes):
-                if S[i + r, k] > top:
-                    top, at = S[i + r, k], k
-            E[r, at] = 0.0
+                if S[i + r, k] > S[i + r, at]:
+                    at = k
+            e, target, weight = E[r], y[i + r], s[i + r]
+            e[at] = 0.0
             rest = 0.0
             for k in range(n_classes):
-                rest += E[r, k]
-            out[i + r] = top - S[i + r, y[i + r]] + math.log1p(rest)
-
-
-@kernel
-def _derivatives(S, y, s, G, P, start, stop):
-    n_classes = S.shape[1]
-    E = np.empty((max(1, BLOCK // n_classes), n_classes))
-    for i in range(start, stop, len(E)):
-        rows = min(len(E), stop - i)
-        _exponentials(S, i, rows, E)
-        for r in range(rows):
-            total = 0.0
+                rest += e[k]
+            e[at] = 1.0
+            others = rest if target == at else rest - e[target] + 1.0
+            scale = 1.0 / (1.0 + rest)
             for k in range(n_classes):
-                total += E[r, k]
-            inverse, weight = 1.0 / total, s[i + r]
-            for k in range(n_classes):
-                P[i + r, k] = E[r, k] * inverse
+                P[i + r, k] = scale * e[k]
                 G[i + r, k] = weight * P[i + r, k]
-            target = y[i + r]
-            E[r, target] = 0.0
-            others = 0.0
-            for k in range(n_classes):
-                others += E[r, k]
-            G[i + r, target] = -weight * others * inverse
+            G[i + r, target] = -weight * others * scale
+            value[0] += weight * (S[i + r, at] - S[i + r, target] + math.log1p(rest))
 
 
-def value(S: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Loss of each row."""
-    out = np.empty(S.shape[0])
-    bounds = row_bounds(S.shape[0], S.size * OPERATIONS)
-    run(_value, [(S, y, out, *b) for b in pairwise(bounds)])
-    return out
-
-
-def derivatives(S: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``s (p - y)`` and the probabilities ``p``, both (n, K)."""
+def evaluate(S: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """The loss, ``s (p - y)`` and the probabilities ``p``, both (n, K)."""
     G, P = np.empty_like(S), np.empty_like(S)
-    bounds = row_bounds(S.shape[0], S.size * OPERATIONS)
-    run(_derivatives, [(S, y, s, G, P, *b) for b in pairwise(bounds)])
-    return G, P
+    parts = list(pairwise(row_bounds(S.shape[0], S.size * OPERATIONS)))
+    values = np.zeros((len(parts), 1))
+    run(_evaluate, [(S, y, s, G, P, value, *part) for value, part in zip(values, parts, strict=True)])
+    return float(values.sum()), G, P

@@ -1,6 +1,6 @@
 """Logistic loss of one output."""
 
-from secondorder.array_api import array_namespace
+from secondorder.array_api import array_namespace, dot
 from secondorder.kernels import pointwise_repays
 from secondorder.losses.output_hessian import Array, OutputHessian
 
@@ -25,10 +25,6 @@ class Logistic:
 
     def value(self, S: Array, y: Array) -> Array:
         """``loss(S_i, y_i)``, shape (n,)."""
-        if pointwise_repays(S):
-            from secondorder.kernels import logistic
-
-            return logistic.value(S, y)
         xp = array_namespace(S)
         z = S[:, 0]
         toward = xp.where(z > 0, (1 - y) * z, -y * z)  # max(z, 0) - y z without its cancellation
@@ -36,14 +32,18 @@ class Logistic:
 
     def derivatives(self, S: Array, y: Array, s: Array) -> tuple[Array, OutputHessian]:
         """``G_i = s_i (p_i - y_i)`` and ``H_i = s_i p_i (1 - p_i)``, for weights `s` of shape (n,)."""
-        if pointwise_repays(S):
-            from secondorder.kernels import logistic
-
-            G, d = logistic.derivatives(S, y, s)
-            return G, OutputHessian(d)
         p, q = _sigmoids(S)
         G = s[:, None] * ((1 - y)[:, None] * p - y[:, None] * q)
         return G, OutputHessian(s[:, None] * p * q)
+
+    def evaluate(self, S: Array, y: Array, s: Array) -> tuple[float, Array, OutputHessian]:
+        """``sum_i s_i loss(S_i, y_i)`` and both derivatives; compiled, one sweep with one exponential."""
+        if pointwise_repays(S):
+            from secondorder.kernels import logistic
+
+            value, G, d = logistic.evaluate(S, y, s)
+            return value, G, OutputHessian(d)
+        return dot(s, self.value(S, y)), *self.derivatives(S, y, s)
 
     def margin(self, S: Array, y: Array) -> Array:
         """``z`` for target 1 and ``-z`` for target 0, shape (n,); soft targets have none."""

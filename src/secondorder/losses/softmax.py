@@ -1,6 +1,6 @@
 """Softmax cross-entropy."""
 
-from secondorder.array_api import array_namespace
+from secondorder.array_api import array_namespace, dot
 from secondorder.kernels import pointwise_repays
 from secondorder.losses.output_hessian import Array, OutputHessian
 
@@ -28,10 +28,6 @@ class Softmax:
 
     def value(self, S: Array, y: Array) -> Array:
         """``loss(S_i, y_i)``, shape (n,)."""
-        if y.ndim == 1 and pointwise_repays(S):
-            from secondorder.kernels import softmax
-
-            return softmax.value(S, y)
         xp = array_namespace(S)
         top, _, _, rest = _shifted_exp(S)
         if y.ndim == 1:
@@ -40,18 +36,17 @@ class Softmax:
 
     def derivatives(self, S: Array, y: Array, s: Array) -> tuple[Array, OutputHessian]:
         """``G_i = s_i (p_i - y_i)`` and ``H_i = s_i (diag(p_i) - p_i p_i')``, for weights `s` (n,)."""
+        G, P = self._derivatives(S, y, s)
+        return G, _hessian(P, s if y.ndim == 1 else s * array_namespace(S).sum(y, axis=1))
+
+    def evaluate(self, S: Array, y: Array, s: Array) -> tuple[float, Array, OutputHessian]:
+        """``sum_i s_i loss(S_i, y_i)`` and both derivatives; compiled, one sweep with one exponential."""
         if y.ndim == 1 and pointwise_repays(S):
             from secondorder.kernels import softmax
 
-            G, P = softmax.derivatives(S, y, s)
-        else:
-            G, P = self._derivatives(S, y, s)
-        xp = array_namespace(S)
-        if y.ndim == 2:
-            s = s * xp.sum(y, axis=1)
-        if xp.all(s == 1):
-            return G, OutputHessian(P, P, shift_invariant=True)
-        return G, OutputHessian(s[:, None] * P, xp.sqrt(s)[:, None] * P, shift_invariant=True)
+            value, G, P = softmax.evaluate(S, y, s)
+            return value, G, _hessian(P, s)
+        return dot(s, self.value(S, y)), *self.derivatives(S, y, s)
 
     def margin(self, S: Array, y: Array) -> Array:
         """How far the output of the target lies above all others, shape (n,); soft labels have none."""
@@ -74,3 +69,11 @@ class Softmax:
         else:
             G = xp.sum(y, axis=1, keepdims=True) * P - y
         return s[:, None] * G, P
+
+
+def _hessian(P: Array, s: Array) -> OutputHessian:
+    """``s_i (diag(p_i) - p_i p_i')``."""
+    xp = array_namespace(P)
+    if xp.all(s == 1):
+        return OutputHessian(P, P, shift_invariant=True)
+    return OutputHessian(s[:, None] * P, xp.sqrt(s)[:, None] * P, shift_invariant=True)

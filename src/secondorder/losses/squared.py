@@ -1,6 +1,6 @@
 """Squared error."""
 
-from secondorder.array_api import array_namespace
+from secondorder.array_api import array_namespace, dot
 from secondorder.losses.output_hessian import Array, OutputHessian
 
 
@@ -21,6 +21,10 @@ class Squared:
     def derivatives(self, S: Array, y: Array, s: Array) -> tuple[Array, OutputHessian]:
         """``G_i = s_i (S_i - y_i)`` and ``H_i = s_i I``, for weights `s` of shape (n,)."""
         return s[:, None] * _residual(S, y), OutputHessian(s[:, None] + 0 * S)
+
+    def evaluate(self, S: Array, y: Array, s: Array) -> tuple[float, Array, OutputHessian]:
+        """``sum_i s_i loss(S_i, y_i)`` and both derivatives."""
+        return dot(s, self.value(S, y)), *self.derivatives(S, y, s)
 
     def margin(self, S: Array, y: Array) -> Array:
         """No outputs can lower this loss without end, shape (n,)."""
