@@ -47,16 +47,18 @@ def _evaluate(S, y, s, G, P, value, start, stop):
             e[at] = 1.0
             others = rest if target == at else rest - e[target] + 1.0
             scale = 1.0 / (1.0 + rest)
+            p, g = P[i + r], G[i + r]
             for k in range(n_classes):
-                P[i + r, k] = scale * e[k]
-                G[i + r, k] = weight * P[i + r, k]
-            G[i + r, target] = -weight * others * scale
+                p[k] = scale * e[k]
+            for k in range(n_classes):
+                g[k] = weight * p[k]
+            g[target] = -weight * others * scale
             value[0] += weight * (S[i + r, at] - S[i + r, target] + math.log1p(rest))
 
 
 def evaluate(S: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """The loss, ``s (p - y)`` and the probabilities ``p``, both (n, K)."""
-    G, P = np.empty_like(S), np.empty_like(S)
+    G, P = np.empty((2, *S.shape))  # at once: the larger, the larger the pages it is mapped in
     parts = list(pairwise(row_bounds(S.shape[0], S.size * OPERATIONS)))
     values = np.zeros((len(parts), 1))
     run(_evaluate, [(S, y, s, G, P, value, *part) for value, part in zip(values, parts, strict=True)])
