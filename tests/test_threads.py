@@ -181,12 +181,12 @@ def wait(child, seconds=60):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_children_forked_while_threads_are_at_work_can_use_theirs(share):
     X, _ = problem()
-    W, bias = np.ones((20, 3)), np.zeros(3)
-    expected, stop = dense.matmul(X, W, bias), threading.Event()
+    W, bias, mean = np.ones((20, 3)), np.zeros(3), np.zeros(20)
+    expected, stop = dense.matmul(X, W, bias, mean), threading.Event()
 
     def work():
         while not stop.is_set():
-            dense.matmul(X, W, bias)
+            dense.matmul(X, W, bias, mean)
 
     busy = threading.Thread(target=work)
     busy.start()
@@ -194,7 +194,7 @@ def test_children_forked_while_threads_are_at_work_can_use_theirs(share):
         for _ in range(5):
             child = os.fork()
             if child == 0:
-                os._exit(not np.array_equal(dense.matmul(X, W, bias), expected))
+                os._exit(not np.array_equal(dense.matmul(X, W, bias, mean), expected))
             assert wait(child) == 0
     finally:
         stop.set()

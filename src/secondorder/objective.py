@@ -84,6 +84,13 @@ class Point:
         """``g = J' G + penalty w``, shape (P,); one backward pass."""
         return self.forward.vjp(self.G) + self.objective.penalty * self.w
 
+    def settled(self) -> "Point":
+        """The same point, its penalty term taken from w itself and not carried along."""
+        point = Point(self.objective, self.forward)
+        if "_loss" in vars(self):
+            vars(point)["_loss"] = self._loss
+        return point
+
     def along(self, d: Array) -> "Ray":
         """The points ``w + t d``."""
         return Ray(self, d, self.forward.along(d))

@@ -125,10 +125,10 @@ def _parts(X: csr_array, n_outputs: int) -> list[tuple[int, int]]:
     return list(pairwise(nonzero_bounds(X.indptr, worth)))
 
 
-def _prepared(W: np.ndarray, bias: np.ndarray, mean: np.ndarray, dtype: type) -> tuple[np.ndarray, ...]:
+def _prepared(W: np.ndarray, bias: np.ndarray, mean: np.ndarray, dtype: Any) -> tuple[np.ndarray, ...]:
     """`W` in `dtype`, and ``bias - mean' W``."""
     parts = list(pairwise(row_bounds(len(W), W.size)))
-    shift, converted = np.zeros((len(parts), W.shape[1])), np.empty(W.shape, dtype)
+    shift, converted = np.zeros((len(parts), W.shape[1])), np.empty_like(W, dtype)
     run(_prepare, [(W, mean, converted, o, *part) for o, part in zip(shift, parts, strict=True)])
     return converted, (bias - shift.sum(axis=0)).astype(dtype)
 

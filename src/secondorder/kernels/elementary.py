@@ -62,3 +62,17 @@ def log1p_fraction(e):
     series = series * q + 1 / 3
     series = 2 * z + 2 * z * q * series
     return series + LN2 if large else series
+
+
+@kernel_in_order
+def add(total, x):
+    """Add `x` to the compensated sum ``total[0] + total[1]`` (Neumaier 1974).
+
+    A search near the minimum compares values of E that differ by little more than their rounding.
+    """
+    t = total[0] + x
+    if abs(total[0]) >= abs(x):
+        total[1] += (total[0] - t) + x
+    else:
+        total[1] += (x - t) + total[0]
+    total[0] = t

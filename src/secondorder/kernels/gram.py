@@ -174,7 +174,7 @@ def gram(X: np.ndarray, mean: np.ndarray, n_columns: int, c: np.ndarray, dtype: 
     """``sum_i c_i z_i z_i'`` with ``z_i = (x_i - mean, 1)``, cut to `n_columns`, computed in `dtype`."""
     parts, B = _parts(X, n_columns, 1), _buffer(n_columns, dtype)
     root = np.sqrt(c).astype(dtype)
-    out = np.zeros((len(parts), len(B), len(B)), dtype)
+    out: np.ndarray = np.zeros((len(parts), len(B), len(B)), dtype)
     run(_gram, [(X, mean, root, B.copy(), o, *part) for o, part in zip(out, parts, strict=True)])
     return _mirrored(out.sum(axis=0))[:n_columns, :n_columns]
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from secondorder.kernels.compile import kernel
-from secondorder.kernels.elementary import exp_negative, log1p_fraction
+from secondorder.kernels.elementary import add, exp_negative, log1p_fraction
 from secondorder.kernels.threads import row_bounds, run
 
 BLOCK = 1024  # rows in flight
@@ -51,7 +51,7 @@ def _evaluate(z, y, s, G, d, total, start, stop):
         _exponentials(z[i:j], e)
         _first(z[i:j], y[i:j], s[i:j], e, G[i:j])
         _second(s[i:j], e, d[i:j])
-        total[0] += _loss(z[i:j], y[i:j], s[i:j], e)
+        add(total, _loss(z[i:j], y[i:j], s[i:j], e))
 
 
 def evaluate(S: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -59,6 +59,6 @@ def evaluate(S: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, np.nda
     n = S.shape[0]
     G, d = np.empty((2, n))  # at once: the larger, the larger the pages it is mapped in
     parts = list(pairwise(row_bounds(n, n * OPERATIONS)))
-    totals = np.zeros((len(parts), 1))
+    totals = np.zeros((len(parts), 2))
     run(_evaluate, [(S[:, 0], y, s, G, d, t, *part) for t, part in zip(totals, parts, strict=True)])
     return float(totals.sum()), G[:, None], d[:, None]

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from secondorder.kernels.compile import kernel
-from secondorder.kernels.elementary import exp_negative
+from secondorder.kernels.elementary import add, exp_negative
 from secondorder.kernels.threads import row_bounds, run
 
 BLOCK = 1024  # exponentials in flight
@@ -53,13 +53,13 @@ def _evaluate(S, y, s, G, P, value, start, stop):
             for k in range(n_classes):
                 g[k] = weight * p[k]
             g[target] = -weight * others * scale
-            value[0] += weight * (S[i + r, at] - S[i + r, target] + math.log1p(rest))
+            add(value, weight * (S[i + r, at] - S[i + r, target] + math.log1p(rest)))
 
 
 def evaluate(S: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """The loss, ``s (p - y)`` and the probabilities ``p``, both (n, K)."""
     G, P = np.empty((2, *S.shape))  # at once: the larger, the larger the pages it is mapped in
     parts = list(pairwise(row_bounds(S.shape[0], S.size * OPERATIONS)))
-    values = np.zeros((len(parts), 1))
+    values = np.zeros((len(parts), 2))
     run(_evaluate, [(S, y, s, G, P, value, *part) for value, part in zip(values, parts, strict=True)])
     return float(values.sum()), G, P

@@ -84,6 +84,13 @@ class _Blas:
                         library.set_num_threads(limit)
                     self.limits = []
 
+    def forget(self) -> None:
+        """Let go, in a forked child: the callers stayed in the parent, and so may have who held the lock."""
+        limits = self.limits
+        self.__init__()  # type: ignore[misc]  # a new lock, no callers
+        for library, limit in zip(_libraries(), limits, strict=False):
+            library.set_num_threads(limit)
+
 
 _blas = _Blas()
 one_blas_thread = _blas.held
@@ -119,6 +126,7 @@ def _helpers() -> _Helpers:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_helpers.cache_clear)  # the threads stayed in the parent
+    os.register_at_fork(after_in_child=_blas.forget)
 
 
 def row_bounds(n_rows: int, multiplications: int) -> np.ndarray:

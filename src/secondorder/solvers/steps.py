@@ -66,14 +66,15 @@ class LineSearch:
 
     def __call__(self, point: Point, curvature: Any, scale: float) -> Step:
         """The next point; `scale` is the last step length, which the search does not need."""
-        M, max_products = None, float(self.max_products)
+        M, exact, max_products = None, False, float(self.max_products)
         if self.preconditioner is not None:
             M = self.preconditioner(point)
+            exact = self.preconditioner.exact and type(curvature) is GaussNewton
             max_products = min(max_products, self.preconditioner.budget)
         b = -point.gradient
         gap = duality_gap(point) / abs(point.value) if point.value else np.inf
         rtol = min(self.rtol, gap**0.25) if np.isfinite(gap) else UNCERTIFIED_RTOL
-        if M is not None and self.preconditioner.exact and type(curvature) is GaussNewton:
+        if exact:
             cg = CGResult(M @ b, np.zeros_like(b), 0, CGStatus.CONVERGED)
         else:
             cg = conjugate_gradient(
@@ -88,7 +89,7 @@ class LineSearch:
             self.preconditioner.charge(cg.n_iter)
         trial, t, n_trials = minimize_along(point.along(cg.x), -dot(b, cg.x))
         return Step(
-            trial,
+            trial.settled(),
             t,
             t > 0.0,
             cg.decrease(b),
