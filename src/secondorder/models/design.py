@@ -49,6 +49,12 @@ class Design:
         if intercept and weights is not None:
             self._mean = self._weighted_mean(weights)
 
+    def rows(self, rows: Any) -> "Design":
+        """Some rows of it, with the same centre; a slice of a dense `X` is not copied."""
+        part = Design(self.X[rows], self.intercept)
+        part._mean = self._mean
+        return part
+
     def matmul(self, W: Array) -> Array:
         """``Z W`` for `W` of shape (p + 1, K), in the precision of `W`."""
         self.passes += 1

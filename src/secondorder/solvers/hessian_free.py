@@ -1,0 +1,93 @@
+"""Hessian-free optimisation: the damped Gauss-Newton system by conjugate gradients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from secondorder.curvature import GaussNewton
+from secondorder.losses.output_hessian import Array
+from secondorder.objective import Point
+from secondorder.solvers.cg import conjugate_gradient
+from secondorder.solvers.steps import LEAST_GAIN, Step
+
+MAX_TRIALS = 12
+
+
+@dataclass(frozen=True)
+class HessianFree:
+    """``(B + damping I) d = -g`` by conjugate gradients, the damping from the gain ratio.
+
+    Martens, Deep learning via Hessian-free optimization, 2010, with his preconditioner, the
+    damped diagonal of B to the power 3/4. A step that does not lower E is tried again with more damping.
+
+    Parameters
+    ----------
+    initial_scale : float, default=1e-2
+        First damping.
+    rtol : float, default=0.1
+        Residual of the damped system relative to the gradient, in the norm of the preconditioner.
+    max_products : int, default=50
+        Largest number of products in one trial.
+    """
+
+    initial_scale: float = 1e-2
+    rtol: float = 0.1
+    max_products: int = 50
+
+    def __call__(self, point: Point, curvature: Any, scale: float) -> Step:
+        """The next point; `scale` is the damping."""
+        b, damping, n_products = -point.gradient, scale, 0
+        diagonal = np.maximum(curvature.diagonal(), 0)
+        for n_trials in range(1, MAX_TRIALS + 1):
+            M = _Diagonal((diagonal + damping) ** -0.75)
+            cg = conjugate_gradient(
+                _Damped(curvature, damping), b, M=M, rtol=self.rtol, max_iter=self.max_products
+            )
+            n_products += cg.n_iter
+            promised = cg.decrease(b) + 0.5 * damping * float(cg.x @ cg.x)
+            trial = point.along(cg.x)(1.0)
+            gain = (point.value - trial.value) / promised if promised > 0 else -1.0
+            if gain > 0.75:
+                damping /= 2
+            elif not gain >= 0.25:  # True for NaN
+                damping *= 2 if gain > LEAST_GAIN else 8
+            if gain > LEAST_GAIN:
+                return Step(trial, damping, True, promised, n_products, cg.status, n_trials)
+        return Step(point, damping, False, promised, n_products, cg.status, MAX_TRIALS)
+
+
+class _Damped:
+    """``B + damping I``."""
+
+    def __init__(self, B: Any, damping: float) -> None:
+        self.B, self.damping = B, damping
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        return self.B.matvec(v) + self.damping * v
+
+
+class _Diagonal:
+    """A diagonal matrix."""
+
+    def __init__(self, diagonal: Array) -> None:
+        self.diagonal = diagonal
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        return self.diagonal * v
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """The curvature of a random part of the rows, drawn anew at every point."""
+
+    n_rows: int
+    rng: np.random.Generator
+    curvature: Callable[[Point], Any] = GaussNewton
+
+    def __call__(self, point: Point) -> Any:
+        """The curvature at `point`, of `n_rows` of its rows."""
+        objective = point.objective
+        rows = self.rng.choice(objective.X.shape[0], self.n_rows, replace=False)
+        return self.curvature(objective.sample(np.sort(rows)).at(point.w))
