@@ -39,7 +39,7 @@ class Objective:
         return Point(self, self.model.forward(w, self.X))
 
     def sample(self, rows: Any) -> "Objective":
-        """The objective estimated from some `rows`, a slice or integers: their weights sum to those of all."""
+        """The objective estimated from some `rows` (a slice or integers), with the weight of all."""
         s = self.s[rows]
         s = s * (self.s.sum() / s.sum())
         return replace(self, X=self.X.rows(rows), y=self.y[rows], s=s)

@@ -1,5 +1,11 @@
 """Curvature matrices of an objective, as linear operators."""
 
-from secondorder.curvature.operators import BackpropagatedDiagonal, Curvature, GaussNewton, Hessian, LeadingTerm
+from secondorder.curvature.operators import (
+    BackpropagatedDiagonal,
+    Curvature,
+    GaussNewton,
+    Hessian,
+    LeadingTerm,
+)
 
 __all__ = ["BackpropagatedDiagonal", "Curvature", "GaussNewton", "Hessian", "LeadingTerm"]

@@ -57,5 +57,6 @@ def glorot_twelfth(n_in: int, n_out: int, intercept: bool, rng: np.random.Genera
 
 
 INITIAL_WEIGHTS: dict[str, InitialWeights] = {
-    make.__name__: make for make in (glorot_uniform, glorot_normal, he, nguyen_widrow, uniform, glorot_twelfth)
+    make.__name__: make
+    for make in (glorot_uniform, glorot_normal, he, nguyen_widrow, uniform, glorot_twelfth)
 }

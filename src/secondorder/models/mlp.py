@@ -1,6 +1,5 @@
 """The multilayer perceptron: a chain of linear layers with an activation between them."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,11 +42,6 @@ class MLP:
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or min(self.widths) < 1:
             raise ValueError(f"widths={self.widths!r}: give inputs, hidden layers and outputs, all positive.")
-        if self.activation.name == "sign" and len(self.widths) > 2:
-            warnings.warn(
-                "The derivative of sign is zero: no method that uses derivatives can train the layers below it.",
-                stacklevel=3,
-            )
 
     @property
     def n_outputs(self) -> int:

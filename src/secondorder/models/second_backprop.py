@@ -36,7 +36,7 @@ def layer_derivatives(forward: "MLPForward", H: OutputHessian, G: Array) -> list
     ``d2E/dZ2 = f'(Z)^2 d2E/dA2 + f''(Z) dE/dA`` and ``d2E/dA2 = diag(W C W')`` where C, the second
     derivative in the Z of the layer above, is taken in full from the outputs down to the last
     hidden layer, ``diag(d) - u u'``, and as its diagonal alone below. With ``G = 0`` the terms of f''
-    vanish, and the result is not negative but for rounding (LeCun et al. 1998, Efficient BackProp, section 7).
+    vanish, and the result is not negative but for rounding (LeCun et al., Efficient BackProp, 1998).
     """
     n_layers = len(forward.layers)
     dE_dA, d2E_dA2, u = G, H.diagonal(), H.u

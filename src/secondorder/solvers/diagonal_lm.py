@@ -13,7 +13,7 @@ class Curvatures(NamedTuple):
     """The running mean ``h`` of second derivatives, and the number of batches so far."""
 
     h: Array
-    count: int
+    n_batches: int
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class Moments(NamedTuple):
 
     mean: Array
     square: Array
-    count: int
+    n_batches: int
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Adam:
 
     def __call__(self, point: Point, memory: Moments) -> tuple[Array, Moments]:
         """The scaled mean of gradients, and the means."""
-        g, count = point.gradient, memory.count + 1
+        g, count = point.gradient, memory.n_batches + 1
         mean = self.rho_mean * memory.mean + (1 - self.rho_mean) * g
         square = self.rho * memory.square + (1 - self.rho) * g * g
         root = (1 - self.rho**count) ** 0.5

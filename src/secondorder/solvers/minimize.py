@@ -167,13 +167,15 @@ def minimize(
 
     def record(*of_step: Any) -> None:
         row = Iteration(len(rows), *state(), *of_step)
-        held_out = {name: getattr(verdict, name) for name in ("validation_loss", "validation_score")}
-        rows.append(row._replace(**held_out))
+        rows.append(
+            row._replace(validation_loss=verdict.validation_loss, validation_score=verdict.validation_score)
+        )
         if callback is not None:
             callback(rows[-1])
 
     if rows:
-        rows[-1] = Iteration(rows[-1].iteration, *state(), *rows[-1][5:])
+        value, norm, gap, passes = state()
+        rows[-1] = rows[-1]._replace(value=value, gradient_norm=norm, gap=gap, passes=passes)
     else:
         record()
     while verdict.status is None and len(rows) <= max_iter:

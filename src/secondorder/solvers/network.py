@@ -1,5 +1,6 @@
 """Training of networks: which method, from the size of the network, and its parts put together."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,12 @@ from secondorder.curvature import GaussNewton, Hessian
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective
 from secondorder.solvers.diagonal_lm import DiagonalLM
-from secondorder.solvers.first_order import SGD, AdaGrad, Adam, Nesterov, RMSProp
+from secondorder.solvers.first_order import SGD, AdaGrad, Adam, Nesterov, RMSProp, UpdateRule
 from secondorder.solvers.hessian_free import HessianFree
 from secondorder.solvers.levenberg_marquardt import LevenbergMarquardt
 from secondorder.solvers.minimize import Iteration, Result, minimize
 from secondorder.solvers.progress import Progress
-from secondorder.solvers.stochastic import minimize_stochastic
+from secondorder.solvers.stochastic import minimize_stochastic, sweep
 from secondorder.solvers.trust_region import TrustRegion
 
 # Curvature and step of the methods that see all rows at every step.
@@ -80,22 +81,60 @@ def fit_network(
     -------
     Result
     """
+    if objective.model.activation.name == "sign" and len(objective.model.widths) > 2:
+        warnings.warn(
+            "The derivative of sign is zero: only the last layer is trained. Use tanh for one with a slope.",
+            stacklevel=2,
+        )
     if solver == "auto":
         solver = choose_solver(len(w))
     if solver in SECOND_ORDER:
         curvature, step = SECOND_ORDER[solver]
         options: dict[str, Any] = {"judge": judge, "max_iter": max_iter, "callback": callback}
         return minimize(objective, w, curvature=curvature, step=step, **options)
-    if solver not in STOCHASTIC:
-        raise ValueError(f"solver={solver!r}: choose one of {', '.join(SOLVERS)}.")
-    rule = STOCHASTIC[solver]() if learning_rate is None else STOCHASTIC[solver](rate=learning_rate)
     return minimize_stochastic(
         objective,
         w,
-        rule,
+        _update(solver, learning_rate),
         judge=judge,
         batch_size=objective.X.shape[0] if solver == "gd" else batch_size,
         max_iter=max_iter,
         rng=rng,
         callback=callback,
     )
+
+
+def resume_network(
+    objective: Objective,
+    w: Array,
+    memory: Any,
+    *,
+    solver: str = "auto",
+    learning_rate: float | None = None,
+    batch_size: int = 200,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, float, Any]:
+    """One iteration on `objective` from the parameters `w` and the `memory` of the last (None at first).
+
+    The memory is what the update rule remembers, or the scale of a step. Returns parameters, value (not
+    finite if the iteration diverged, with `w` as it was) and memory.
+    """
+    solver = choose_solver(len(w)) if solver == "auto" else solver
+    if solver in SECOND_ORDER:
+        curvature, rule = SECOND_ORDER[solver]
+        point = objective.at(w)
+        taken = rule(point, curvature(point), rule.initial_scale if memory is None else memory)
+        return taken.point.w, taken.point.value, taken.scale
+    update = _update(solver, learning_rate)
+    memory = update.start(w) if memory is None else memory
+    size = objective.X.shape[0] if solver == "gd" else batch_size
+    swept = sweep(objective, w, update, memory, size, rng)
+    finite = np.isfinite(swept.value)
+    return (swept.w if finite else w), swept.value, swept.memory
+
+
+def _update(solver: str, learning_rate: float | None) -> UpdateRule:
+    """The update rule of a method for mini-batches."""
+    if solver not in STOCHASTIC:
+        raise ValueError(f"solver={solver!r}: choose one of {', '.join(SOLVERS)}.")
+    return STOCHASTIC[solver]() if learning_rate is None else STOCHASTIC[solver](rate=learning_rate)

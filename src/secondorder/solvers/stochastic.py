@@ -1,6 +1,7 @@
 """The outer loop over mini-batches."""
 
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,11 +14,44 @@ from secondorder.solvers.progress import Progress, Standing
 
 
 def batches(n: int, size: int, rng: np.random.Generator | None) -> Iterator[np.ndarray | slice]:
-    """The rows 0 ... n - 1 in parts of `size` (the last may be smaller), in random order if `rng` is given."""
+    """Rows 0 ... n - 1 in parts of `size`, the last maybe smaller; in random order if `rng` is given."""
     order = None if rng is None or size >= n else rng.permutation(n)
     for start in range(0, n, size):
         rows = slice(start, min(start + size, n))
         yield rows if order is None else order[rows]
+
+
+class Swept(NamedTuple):
+    """Parameters and memory after a sweep, the mean value of its batches, and the last gradient's norm."""
+
+    w: Array
+    memory: Any
+    value: float
+    gradient_norm: float
+
+
+def sweep(
+    objective: Objective,
+    w: Array,
+    rule: UpdateRule,
+    memory: Any,
+    batch_size: int,
+    rng: np.random.Generator | None = None,
+) -> Swept:
+    """One update for each mini-batch of all rows; ends early where the value ceases to be finite."""
+    total, value, norm = float(objective.s.sum()), 0.0, 0.0
+    for part in batches(objective.X.shape[0], batch_size, rng):
+        weight = float(objective.s[part].sum())
+        if weight == 0:
+            continue
+        point = objective.sample(part).at(w)
+        value += weight / total * point.value
+        norm = float(np.linalg.norm(point.gradient))
+        if not np.isfinite(value + norm):
+            return Swept(w, memory, np.inf, norm)
+        change, memory = rule(point, memory)
+        w = w + change
+    return Swept(w, memory, value, norm)
 
 
 def minimize_stochastic(
@@ -33,9 +67,9 @@ def minimize_stochastic(
 ) -> Result:
     """Minimise ``E(w)`` by one update for each mini-batch.
 
-    An iteration is one sweep over the rows in random order. The value in its record is the mean of the
-    batches as they were met, each before its update, so it lags behind; the gradient norm is likewise that
-    of the last batch. If the value ceases to be finite, the parameters before that sweep are returned.
+    An iteration is one sweep over the rows. The value in its record is the mean of the batches as they were
+    met, each before its update, so it lags behind; the gradient norm is that of the last batch. If the value
+    ceases to be finite, the parameters before that sweep are returned.
 
     Parameters
     ----------
@@ -56,28 +90,25 @@ def minimize_stochastic(
     -------
     Result
     """
-    n, memory, passes = objective.X.shape[0], rule.start(w), 0
-    share = objective.s / objective.s.sum()
-    standing, rows, value = Standing(), [], np.nan
+    memory, standing, value = rule.start(w), Standing(), np.nan
+    rows: list[Iteration] = []
     while standing.status is None and len(rows) < max_iter:
-        before, value = (w, value), 0.0
-        for part in batches(n, batch_size, rng):
-            if not np.any(share[part]):
-                continue
-            point = objective.sample(part).at(w)
-            value += float(share[part].sum()) * point.value
-            change, memory = rule(point, memory)
-            w = w + change
-            if not np.isfinite(value):
-                break
-        passes += 2
-        standing = judge.follow(value, w, np.inf, standing)
-        norm = float(np.linalg.norm(point.gradient))
-        row = Iteration(len(rows) + 1, value, norm, standing.gap, passes)
-        held_out = {name: getattr(standing, name) for name in ("validation_loss", "validation_score")}
-        rows.append(row._replace(**held_out))
+        swept = sweep(objective, w, rule, memory, batch_size, rng)
+        standing = judge.follow(swept.value, swept.w, np.inf, standing)
+        if standing.status is not Status.DIVERGED:
+            w, memory, value = swept.w, swept.memory, swept.value
+        rows.append(
+            Iteration(
+                len(rows) + 1,
+                swept.value,
+                swept.gradient_norm,
+                standing.gap,
+                2 * (len(rows) + 1),
+                validation_loss=standing.validation_loss,
+                validation_score=standing.validation_score,
+            )
+        )
         if callback is not None:
             callback(rows[-1])
-    status = standing.status or Status.MAX_ITER
-    w, value = standing.best or (before if status is Status.DIVERGED else (w, value))
-    return Result(w, status, value, standing.gap, judge.name, tuple(rows))
+    w, value = standing.best or (w, value)
+    return Result(w, standing.status or Status.MAX_ITER, value, standing.gap, judge.name, tuple(rows))
