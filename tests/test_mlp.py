@@ -234,8 +234,8 @@ def test_gradients_of_batches_average_to_that_of_all_rows(net, size):
 def test_blocks_of_rows_change_nothing():
     """Diagonal and dense matrix of more rows than a block holds."""
     rng = np.random.default_rng(0)
-    model = MLP((3, 40, 30, 5), ACTIVATIONS["tanh"])
-    n = 4000
+    model = MLP((3, 6, 5, 5), ACTIVATIONS["tanh"])
+    n = 9000
     o = Objective(
         model, Softmax(), Design(rng.standard_normal((n, 3))), rng.integers(0, 5, n), np.ones(n), 0.0
     )

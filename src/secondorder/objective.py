@@ -38,6 +38,11 @@ class Objective:
         """The objective at the parameters `w` of shape (P,)."""
         return Point(self, self.model.forward(w, self.X))
 
+    def astype(self, dtype: Any) -> "Objective":
+        """The objective with weights and penalty in the precision `dtype`."""
+        astype = array_namespace(self.s).astype
+        return replace(self, s=astype(self.s, dtype), penalty=astype(self.penalty, dtype))
+
     def sample(self, rows: Any) -> "Objective":
         """The objective estimated from some `rows` (a slice or integers), with the weight of all."""
         s = self.s[rows]

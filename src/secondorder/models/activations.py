@@ -68,8 +68,7 @@ def _tanh_bend(Z: Array, A: Array) -> Array:
 
 
 def _relu(Z: Array) -> Array:
-    xp = array_namespace(Z)
-    return xp.where(Z > 0, Z, xp.zeros_like(Z))
+    return array_namespace(Z).maximum(Z, 0)
 
 
 def _relu_slope(Z: Array, A: Array) -> Array:
@@ -77,7 +76,7 @@ def _relu_slope(Z: Array, A: Array) -> Array:
 
 
 def _leaky_relu(Z: Array) -> Array:
-    return array_namespace(Z).where(Z > 0, Z, LEAK * Z)
+    return array_namespace(Z).maximum(Z, LEAK * Z)
 
 
 def _leaky_relu_slope(Z: Array, A: Array) -> Array:

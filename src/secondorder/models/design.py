@@ -49,9 +49,10 @@ class Design:
         if intercept and weights is not None:
             self._mean = self._weighted_mean(weights)
 
-    def rows(self, rows: Any) -> "Design":
+    def rows(self, rows: Any, dtype: Any = None) -> "Design":
         """Some rows of it, with the same centre; a slice of a dense `X` is not copied."""
-        part = Design(self.X[rows], self.intercept)
+        X = self.X[rows]
+        part = Design(X if dtype is None else X.astype(dtype, copy=False), self.intercept)
         part._mean = self._mean
         return part
 

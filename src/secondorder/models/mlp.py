@@ -13,6 +13,7 @@ from secondorder.models import second_backprop
 from secondorder.models.activations import IDENTITY, TANH, Activation
 from secondorder.models.design import Design
 from secondorder.models.initial_weights import InitialWeights
+from secondorder.models.row_blocks import ROWS, RowBlocks
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,12 @@ class MLP:
             layer[len(layer) - self.intercept :] = 0.0
         return np.concatenate([layer.ravel() for layer in layers])
 
-    def forward(self, w: Array, X: Design) -> "MLPForward":
+    def forward(self, w: Array, X: Design) -> "MLPForward | RowBlocks":
         """The outputs at `w` and all activations on the way to them; one pass over X."""
+        return RowBlocks(self, w, X) if X.shape[0] > ROWS else self.forward_block(w, X)
+
+    def forward_block(self, w: Array, X: Design) -> "MLPForward":
+        """The same for rows that are not cut into blocks."""
         xp = array_namespace(w)
         layers = self.unpack(xp.astype(w, X.X.dtype, copy=False))
         inputs, Z = [X], []
@@ -203,12 +208,12 @@ class MLPForward:
 
     def gauss_newton_product(self, H: OutputHessian, v: Array) -> Array:
         """``J' H J v``, shape (P,); two passes over X."""
-        return self.vjp(self._like_X(H) @ self.tangents(v).dA[-1])
+        return self.vjp(self.like_X(H) @ self.tangents(v).dA[-1])
 
     def hessian_product(self, H: OutputHessian, G: Array, v: Array) -> Array:
         """``J' H J v + (dJ[v])' G``, shape (P,); two passes over X."""
         tangents = self.tangents(v)
-        return self._curved_vjp(tangents, G, self._like_X(H) @ tangents.dA[-1])
+        return self._curved_vjp(tangents, G, self.like_X(H) @ tangents.dA[-1])
 
     def _curved_vjp(self, tangents: Tangents, U: Array, dU: Array) -> Array:
         """``d/dt J(w + t v)' U(t)`` at t = 0, where U changes at the rate `dU` (the backward R-pass)."""
@@ -228,13 +233,13 @@ class MLPForward:
             found.append(gradient)
         return self.ravel(found[::-1])
 
-    def along(self, v: Array) -> Callable[[float], "MLPForward"]:
+    def along(self, v: Array) -> Callable[[float], "MLPForward | RowBlocks"]:
         """The perceptrons at ``w + t v``; one pass over X for each t."""
         return lambda t: self.model.forward(self.w + t * v, self.X)
 
     def gauss_newton_diagonal(self, H: OutputHessian) -> Array:
         """``diag(J' H J)``, exactly, shape (P,)."""
-        return second_backprop.gauss_newton_diagonal(self, self._like_X(H))
+        return second_backprop.gauss_newton_diagonal(self, self.like_X(H))
 
     def gauss_newton_dense(self, H: OutputHessian) -> np.ndarray:
         """``J' H J`` written out, shape (P, P)."""
@@ -250,7 +255,7 @@ class MLPForward:
 
     def layer_derivatives(self, H: OutputHessian, G: Array) -> list[second_backprop.LayerDerivatives]:
         """First and second derivatives of E in ``Z_l`` and ``A_l``, layer by layer, the inputs' left out."""
-        return second_backprop.layer_derivatives(self, self._like_X(H), self._single(G))
+        return second_backprop.layer_derivatives(self, self.like_X(H), self._single(G))
 
     def ravel(self, layers: Sequence[Array]) -> Array:
         """Arrays in the shapes of the ``W_l`` as one vector in the precision of `w`."""
@@ -262,6 +267,6 @@ class MLPForward:
         """`a` in the precision of X."""
         return array_namespace(a).astype(a, self.Z[0].dtype, copy=False)
 
-    def _like_X(self, H: OutputHessian) -> OutputHessian:
+    def like_X(self, H: OutputHessian) -> OutputHessian:
         """`H` in the precision of X."""
         return H.single if self.Z[0].dtype == np.float32 and H.d.dtype != np.float32 else H

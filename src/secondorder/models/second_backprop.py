@@ -67,8 +67,7 @@ def _row_blocks(n: int, per_row: int) -> Iterator[slice]:
 def _backpropagate_factor(forward: "MLPForward", H: OutputHessian, rows: slice) -> list[Array]:
     """``T_l`` of some rows for every layer, shape (rows, columns of F, units)."""
     xp = array_namespace(H.d)
-    part = OutputHessian(H.d[rows, :], None if H.u is None else H.u[rows, :], H.shift_invariant)
-    F = part.factor()
+    F = H.rows(rows).factor()
     T = xp.permute_dims(F, (0, 2, 1)) * forward.slopes[-1][rows, None, :]
     found = [T]
     for layer in range(len(forward.layers) - 1, 0, -1):

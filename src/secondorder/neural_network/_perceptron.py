@@ -146,7 +146,7 @@ class _Perceptron(BaseEstimator):
             objective,
             w.astype(precision),
             judge=judge,
-            solver=solver,
+            solver=self.solver,
             learning_rate=self.learning_rate_init,
             batch_size=min(200, n) if self.batch_size == "auto" else int(self.batch_size),
             max_iter=self.max_iter,
@@ -204,8 +204,6 @@ class _Perceptron(BaseEstimator):
         """``sum_i s_i loss_i / sum(s) + alpha/2 |W|^2 / sum(s)``."""
         total = float(np.sum(data.s))
         s, penalty = data.s / total, model.penalty(self.alpha / total)
-        if data.X.dtype == np.float32 and self._solver(model.n_parameters) not in SECOND_ORDER:
-            s, penalty = s.astype(np.float32), penalty.astype(np.float32)
         return Objective(model, self._loss, Design(data.X), data.y, s, penalty)
 
     def _split(self, data: Data) -> tuple[Data, Data]:
@@ -382,7 +380,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
     loss_, best_loss_ : float
         The objective at the end, and the least one met.
     loss_curve_ : list of float
-        The objective at every iteration, the start first except for mini-batches.
+        The objective at the start and after every iteration; for mini-batches the mean of their values.
     validation_losses_, validation_scores_ : list of float or None
         With early_stopping, loss and accuracy of the held-out rows.
     best_validation_score_ : float or None
@@ -494,7 +492,8 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of every row, shape (n_samples,)."""
-        return self.classes_[self._codes(self._outputs(X))]
+        S = self._outputs(X)
+        return self.classes_[self._codes(S)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes in the order of `classes_`, shape (n_samples, n_classes)."""
@@ -519,15 +518,18 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
                 "y holds only one class, but a classifier needs at least 2: "
                 f"every label is {self.classes_[0]!r}."
             )
-        return self._encode(X, y, encoder.transform(y), sample_weight)
+        data = self._encode(X, y, encoder.transform(y), sample_weight)
+        if np.count_nonzero(np.bincount(data.labels, weights=data.s)) < 2:
+            raise ValueError("The weights leave rows of only one class, but a classifier needs at least 2.")
+        return data
 
     def _encode(self, X: Any, y: Any, codes: np.ndarray, sample_weight: Any) -> Data:
         """The rows with the weights of their classes."""
-        s = _weights(X, sample_weight)
+        s = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if self.class_weight is not None:
             factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=s)
             s = s * factors.take(codes)
-            if not (np.all(np.isfinite(s)) and np.all(s >= 0) and np.any(s > 0)):
+            if not (np.all(np.isfinite(s)) and np.all(s >= 0)):
                 raise ValueError(
                     f"class_weight={self.class_weight!r}: give finite weights that are not negative."
                 )
@@ -545,7 +547,12 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
             raise ValueError("class_weight needs labels; with soft labels give sample_weight instead.")
         self.classes_ = np.arange(y.shape[1])
         self._set_outputs()
-        return Data(X, y[:, 1] if self.n_outputs_ == 1 else y, _weights(X, sample_weight), None)
+        return Data(
+            X,
+            y[:, 1] if self.n_outputs_ == 1 else y,
+            _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True),
+            None,
+        )
 
     def _set_outputs(self) -> None:
         """Set what follows from the number of classes."""
@@ -629,7 +636,12 @@ class MLPRegressor(RegressorMixin, _Perceptron):
         if not reset and n_outputs != self.n_outputs_:
             raise ValueError(f"y has {n_outputs} outputs, but the network has {self.n_outputs_}.")
         self._flat, self.n_outputs_ = y.ndim == 1, n_outputs
-        return Data(X, y.astype(np.float64), _weights(X, sample_weight), None)
+        return Data(
+            X,
+            y.astype(np.float64),
+            _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True),
+            None,
+        )
 
     def _score_outputs(self, S: np.ndarray, data: Data) -> float:
         return float(r2_score(data.y, S[:, 0] if data.y.ndim == 1 else S, sample_weight=data.s))
@@ -642,13 +654,5 @@ class MLPRegressor(RegressorMixin, _Perceptron):
 
 def _is_soft(y: Any) -> bool:
     """Whether `y` holds a column for each class."""
-    shape = np.shape(y) if not hasattr(y, "shape") else y.shape
+    shape = np.asarray(y).shape
     return len(shape) == 2 and shape[1] > 1
-
-
-def _weights(X: Any, sample_weight: Any) -> np.ndarray:
-    """`sample_weight` as an array, checked."""
-    s = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not np.any(s > 0):
-        raise ValueError("sample_weight is 0 for every row: at least one weight must be positive.")
-    return s

@@ -1,7 +1,7 @@
 """Hessian-free optimisation: the damped Gauss-Newton system by conjugate gradients."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from secondorder.solvers.cg import conjugate_gradient
 from secondorder.solvers.steps import LEAST_GAIN, Step
 
 MAX_TRIALS = 12
+EVEN = 0.1  # part of a sample that is drawn from all rows alike
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,31 @@ class _Diagonal:
 
 @dataclass(frozen=True, eq=False)
 class Sampled:
-    """The curvature of a random part of the rows, drawn anew at every point."""
+    """The curvature of a random part of the rows, drawn anew at every point, rows that curve most first.
+
+    A row is drawn with a probability that grows with ``trace H_i``, and counts by the inverse of the
+    probability that it is in the sample, so that the mean over samples is the curvature of all rows (Horvitz
+    & Thompson 1952). Late in a fit few rows have curvature left, those that the network is not sure of,
+    and a small sample holds nearly all of them. Products are in float32, far more precise than the sample.
+
+    Parameters
+    ----------
+    n_rows : int
+        Draws, with replacement.
+    rng : numpy Generator
+    curvature : callable(Point) -> linear operator, default=GaussNewton
+    """
 
     n_rows: int
     rng: np.random.Generator
     curvature: Callable[[Point], Any] = GaussNewton
 
     def __call__(self, point: Point) -> Any:
-        """The curvature at `point`, of `n_rows` of its rows."""
-        objective = point.objective
-        rows = self.rng.choice(objective.X.shape[0], self.n_rows, replace=False)
-        return self.curvature(objective.sample(np.sort(rows)).at(point.w))
+        """The curvature at `point`."""
+        o = point.objective
+        traces = np.sum(point.H.diagonal(), axis=1)
+        chance = EVEN / len(traces) + (1 - EVEN) * traces / np.sum(traces)
+        rows = np.unique(self.rng.choice(len(chance), self.n_rows, p=chance / np.sum(chance)))
+        drawn = -np.expm1(self.n_rows * np.log1p(-chance[rows]))
+        sample = replace(o, X=o.X.rows(rows, np.float32), y=o.y[rows], s=o.s[rows] / drawn)
+        return self.curvature(sample.at(point.w))

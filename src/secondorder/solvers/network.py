@@ -11,7 +11,7 @@ from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective
 from secondorder.solvers.diagonal_lm import DiagonalLM
 from secondorder.solvers.first_order import SGD, AdaGrad, Adam, Nesterov, RMSProp, UpdateRule
-from secondorder.solvers.hessian_free import HessianFree
+from secondorder.solvers.hessian_free import HessianFree, Sampled
 from secondorder.solvers.levenberg_marquardt import LevenbergMarquardt
 from secondorder.solvers.minimize import Iteration, Result, minimize
 from secondorder.solvers.progress import Progress
@@ -37,6 +37,7 @@ STOCHASTIC: dict[str, Callable[..., Any]] = {
 SOLVERS = ("auto", *SECOND_ORDER, *STOCHASTIC)
 
 LARGEST_DENSE = 2000  # parameters up to which the dense Gauss-Newton matrix is worth solving
+SAMPLE = 3000  # rows that the curvature of "gauss-newton-cg" is sampled from, where there are many more
 
 
 def choose_solver(n_parameters: int) -> str:
@@ -66,7 +67,8 @@ def fit_network(
     judge : Progress
         Says when to end.
     solver : str, default="auto"
-        One of `SOLVERS`.
+        One of `SOLVERS`; "auto" is "lm" for small networks and above "gauss-newton-cg", which samples
+        its curvature where there are many rows.
     learning_rate : float, optional
         Of the methods in `STOCHASTIC`; each has a default of its own.
     batch_size : int, default=200
@@ -86,22 +88,16 @@ def fit_network(
             "The derivative of sign is zero: only the last layer is trained. Use tanh for one with a slope.",
             stacklevel=2,
         )
-    if solver == "auto":
-        solver = choose_solver(len(w))
-    if solver in SECOND_ORDER:
-        curvature, step = SECOND_ORDER[solver]
-        options: dict[str, Any] = {"judge": judge, "max_iter": max_iter, "callback": callback}
-        return minimize(objective, w, curvature=curvature, step=step, **options)
-    return minimize_stochastic(
-        objective,
-        w,
-        _update(solver, learning_rate),
-        judge=judge,
-        batch_size=objective.X.shape[0] if solver == "gd" else batch_size,
-        max_iter=max_iter,
-        rng=rng,
-        callback=callback,
-    )
+    solver = choose_solver(len(w)) if solver == "auto" else solver
+    options: dict[str, Any] = {"judge": judge, "max_iter": max_iter, "callback": callback}
+    if solver not in SECOND_ORDER:
+        size = objective.X.shape[0] if solver == "gd" else batch_size
+        update = _update(solver, learning_rate)
+        return minimize_stochastic(objective, w, update, batch_size=size, rng=rng, **options)
+    curvature, step = SECOND_ORDER[solver]
+    if solver == "gauss-newton-cg" and objective.X.shape[0] > 3 * SAMPLE:
+        curvature = Sampled(SAMPLE, rng or np.random.default_rng(0))
+    return minimize(objective, w, curvature=curvature, step=step, **options)
 
 
 def resume_network(

@@ -23,7 +23,7 @@ class Standing(NamedTuple):
 
     `gap` is the decrease that the model of the last step promised (inf before the first), `lowest` the
     least value so far, of the validation rows if there are any, and `stale` the number of iterations since
-    it last fell by more than the tolerance. `best` holds the parameters and the objective at `lowest`, if
+    it last fell by more than the tolerance; `first` is the objective at the start. `best` holds the parameters and the objective at `lowest`, if
     validation rows choose among iterations, or if the last are of no use.
     """
 
@@ -31,6 +31,7 @@ class Standing(NamedTuple):
     status: Status | None = None
     lowest: float = np.inf
     stale: int = 0
+    first: float = np.nan
     best: tuple[Array, float] | None = None
     validation_loss: float = np.nan
     validation_score: float = np.nan
@@ -41,7 +42,7 @@ class Progress:
     """Judges a fit that is not convex by what it gains, as `DualityGap` does a convex one by its bound.
 
     It ends when the objective, or with validation rows their loss, has not fallen by more than `tol` times
-    itself in `patience` iterations on end.
+    itself in `patience` iterations on end, or when nothing is left of it but rounding.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class Progress:
 
     def start(self, point: Point) -> Standing:
         """The standing before the first step."""
-        return self.follow(point.value, point.w, np.inf, Standing())
+        return self.follow(point.value, point.w, np.inf, Standing(first=point.value))
 
     def after(self, point: Point, before: Array, promised: float, last: Standing) -> Standing:
         """The standing after a step to `point` that promised a decrease."""
@@ -76,8 +77,10 @@ class Progress:
         stale = 0 if fell else last.stale + 1
         best = (w, value) if judged < last.lowest and self.validation is not None else last.best
         ended = Status.SETTLED if self.validation is None else Status.OVERFITTING
+        if value <= np.finfo(float).eps ** 2 * last.first:
+            stale, ended = self.patience, Status.SETTLED
         status = ended if stale >= self.patience else None
-        return Standing(gap, status, min(judged, last.lowest), stale, best, loss, score)
+        return Standing(gap, status, min(judged, last.lowest), stale, last.first, best, loss, score)
 
     def stuck(self, point: Point, promised: float, last: Standing) -> Standing:
         """The standing at a point that no step leads on from."""

@@ -10,7 +10,7 @@ from secondorder.objective import Objective
 from secondorder.solvers.certificate import Status
 from secondorder.solvers.first_order import UpdateRule
 from secondorder.solvers.minimize import Iteration, Result
-from secondorder.solvers.progress import Progress, Standing
+from secondorder.solvers.progress import Progress
 
 
 def batches(n: int, size: int, rng: np.random.Generator | None) -> Iterator[np.ndarray | slice]:
@@ -67,7 +67,8 @@ def minimize_stochastic(
 ) -> Result:
     """Minimise ``E(w)`` by one update for each mini-batch.
 
-    An iteration is one sweep over the rows. The value in its record is the mean of the batches as they were
+    An iteration is one sweep over the rows; the record begins with the start. The value in a record is the
+    mean of the batches as they were
     met, each before its update, so it lags behind; the gradient norm is that of the last batch. If the value
     ceases to be finite, the parameters before that sweep are returned.
 
@@ -90,25 +91,27 @@ def minimize_stochastic(
     -------
     Result
     """
-    memory, standing, value = rule.start(w), Standing(), np.nan
+    objective = objective.astype(w.dtype)
+    point, memory = objective.at(w), rule.start(w)
+    value, norm, standing = point.value, float(np.linalg.norm(point.gradient)), judge.start(point)
+    del point  # it holds all activations
     rows: list[Iteration] = []
-    while standing.status is None and len(rows) < max_iter:
-        swept = sweep(objective, w, rule, memory, batch_size, rng)
-        standing = judge.follow(swept.value, swept.w, np.inf, standing)
-        if standing.status is not Status.DIVERGED:
-            w, memory, value = swept.w, swept.memory, swept.value
+
+    def record() -> None:
+        held_out = standing.validation_loss, standing.validation_score
         rows.append(
-            Iteration(
-                len(rows) + 1,
-                swept.value,
-                swept.gradient_norm,
-                standing.gap,
-                2 * (len(rows) + 1),
-                validation_loss=standing.validation_loss,
-                validation_score=standing.validation_score,
-            )
+            Iteration(len(rows), value, norm, standing.gap, 2 * len(rows) + 2, 0, 0.0, 0, None, *held_out)
         )
         if callback is not None:
             callback(rows[-1])
-    w, value = standing.best or (w, value)
-    return Result(w, standing.status or Status.MAX_ITER, value, standing.gap, judge.name, tuple(rows))
+
+    record()
+    while standing.status is None and len(rows) <= max_iter:
+        swept = sweep(objective, w, rule, memory, batch_size, rng)
+        standing = judge.follow(swept.value, swept.w, np.inf, standing)
+        if standing.status is not Status.DIVERGED:
+            w, memory = swept.w, swept.memory
+        value, norm = swept.value, swept.gradient_norm
+        record()
+    kept, value = standing.best or (w, value)
+    return Result(kept, standing.status or Status.MAX_ITER, value, standing.gap, judge.name, tuple(rows))
