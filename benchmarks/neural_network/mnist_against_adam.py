@@ -82,10 +82,9 @@ def main() -> None:
             w = MODEL.initial(INITIAL_WEIGHTS["glorot_uniform"], seed)
             w = w if solver == "gauss-newton-cg" else w.astype(options.dtype)
             watch = Watch(data, total / 2)
-            try:
-                fit_network(o, w, solver=solver, judge=watch, max_iter=10**6, rng=np.random.default_rng(seed))
-            except TimeIsUp:
-                pass
+            with suppress(TimeIsUp):
+                shuffle = np.random.default_rng(seed)
+                fit_network(o, w, solver=solver, judge=watch, max_iter=10**6, rng=shuffle)
             rows = [row for row in watch.rows if row[0] <= total / 2]
             lower = [t for t, loss, _ in rows if loss <= goal[0]]
             higher = [t for t, _, accuracy in rows if accuracy >= goal[1]]

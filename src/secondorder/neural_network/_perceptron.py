@@ -518,8 +518,9 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
                 "y holds only one class, but a classifier needs at least 2: "
                 f"every label is {self.classes_[0]!r}."
             )
-        data = self._encode(X, y, encoder.transform(y), sample_weight)
-        if np.count_nonzero(np.bincount(data.labels, weights=data.s)) < 2:
+        codes = encoder.transform(y)
+        data = self._encode(X, y, codes, sample_weight)
+        if np.count_nonzero(np.bincount(codes, weights=data.s)) < 2:
             raise ValueError("The weights leave rows of only one class, but a classifier needs at least 2.")
         return data
 

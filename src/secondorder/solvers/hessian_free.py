@@ -25,16 +25,16 @@ class HessianFree:
 
     Parameters
     ----------
-    initial_scale : float, default=1e-2
+    initial_scale : float, default=0.03
         First damping.
-    rtol : float, default=0.1
+    rtol : float, default=0.2
         Residual of the damped system relative to the gradient, in the norm of the preconditioner.
     max_products : int, default=50
         Largest number of products in one trial.
     """
 
-    initial_scale: float = 1e-2
-    rtol: float = 0.1
+    initial_scale: float = 0.03
+    rtol: float = 0.2
     max_products: int = 50
 
     def __call__(self, point: Point, curvature: Any, scale: float) -> Step:

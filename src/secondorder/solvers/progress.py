@@ -22,9 +22,9 @@ class Standing(NamedTuple):
     """Where a fit stands, a `Verdict` with what it takes to go on.
 
     `gap` is the decrease that the model of the last step promised (inf before the first), `lowest` the
-    least value so far, of the validation rows if there are any, and `stale` the number of iterations since
-    it last fell by more than the tolerance; `first` is the objective at the start. `best` holds the parameters and the objective at `lowest`, if
-    validation rows choose among iterations, or if the last are of no use.
+    least value so far, of the validation rows if there are any, `stale` the number of iterations since it
+    last fell by more than the tolerance, and `first` the objective at the start. `best` holds the
+    parameters and the objective at `lowest`, if validation rows choose among iterations.
     """
 
     gap: float = np.inf
