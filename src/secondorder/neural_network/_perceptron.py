@@ -19,6 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from secondorder.losses import Logistic, Loss, Softmax, Squared
 from secondorder.models import ACTIVATIONS, INITIAL_WEIGHTS, MLP, Design
 from secondorder.neural_network._report import dead_units, explain, explain_dead, print_iteration
+from secondorder.neural_network._threads import threads_for
 from secondorder.objective import Objective
 from secondorder.solvers import Progress, Result, Validation, fit_network, resume_network
 from secondorder.solvers.network import SECOND_ORDER, SOLVERS, choose_solver
@@ -64,7 +65,7 @@ class _Perceptron(BaseEstimator):
         init: str = "glorot_uniform",
         n_restarts: int = 1,
         random_state: Any = None,
-        tol: float = 1e-4,
+        tol: float = 1e-3,
         verbose: int = 0,
         warm_start: bool = False,
         early_stopping: bool = False,
@@ -140,19 +141,20 @@ class _Perceptron(BaseEstimator):
         return self
 
     def _solve(self, objective: Objective, w: np.ndarray, judge: Progress, rng: Any) -> Result:
-        n, solver = objective.X.shape[0], self._solver(len(w))
-        precision = np.float64 if solver in SECOND_ORDER else objective.X.X.dtype
-        return fit_network(
-            objective,
-            w.astype(precision),
-            judge=judge,
-            solver=self.solver,
-            learning_rate=self.learning_rate_init,
-            batch_size=min(200, n) if self.batch_size == "auto" else int(self.batch_size),
-            max_iter=self.max_iter,
-            rng=rng if self.shuffle else None,
-            callback=print_iteration if self.verbose else None,
-        )
+        n = objective.X.shape[0]
+        precision = np.float64 if self._solver(len(w)) in SECOND_ORDER else objective.X.X.dtype
+        with threads_for(n, len(w)):
+            return fit_network(
+                objective,
+                w.astype(precision),
+                judge=judge,
+                solver=self.solver,
+                learning_rate=self.learning_rate_init,
+                batch_size=self._batch_size(n),
+                max_iter=self.max_iter,
+                rng=rng if self.shuffle else None,
+                callback=print_iteration if self.verbose else None,
+            )
 
     def _partial_fit(self, data: Data) -> Self:
         """One iteration on the rows of `data`, from the weights and the memory of the last."""
@@ -172,7 +174,7 @@ class _Perceptron(BaseEstimator):
             getattr(self, "_memory", None),
             solver=solver,
             learning_rate=self.learning_rate_init,
-            batch_size=min(200, len(data.s)) if self.batch_size == "auto" else int(self.batch_size),
+            batch_size=self._batch_size(len(data.s)),
             rng=getattr(self, "_rng", None) if self.shuffle else None,
         )
         if not np.isfinite(value):
@@ -195,6 +197,10 @@ class _Perceptron(BaseEstimator):
         """`hidden_layer_sizes` as a tuple."""
         sizes = self.hidden_layer_sizes
         return tuple(int(size) for size in sizes) if isinstance(sizes, Iterable) else (int(sizes),)
+
+    def _batch_size(self, n: int) -> int:
+        """The rows of a mini-batch."""
+        return min(200, n) if self.batch_size == "auto" else int(self.batch_size)
 
     def _solver(self, n_parameters: int) -> str:
         """`solver`, chosen by size for "auto"."""
@@ -356,7 +362,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         Fits from different initial weights, of which the best is kept.
     random_state : int, RandomState instance or None, default=None
         Of initial weights, batches and the validation split.
-    tol : float, default=1e-4
+    tol : float, default=1e-3
         The fit ends when the loss has not fallen by more than `tol` times itself in `n_iter_no_change`
         iterations on end (scikit-learn's is an absolute fall).
     verbose : int, default=0
@@ -427,7 +433,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         init: str = "glorot_uniform",
         n_restarts: int = 1,
         random_state: Any = None,
-        tol: float = 1e-4,
+        tol: float = 1e-3,
         verbose: int = 0,
         warm_start: bool = False,
         early_stopping: bool = False,

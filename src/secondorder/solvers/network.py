@@ -124,7 +124,7 @@ def resume_network(
     update = _update(solver, learning_rate)
     memory = update.start(w) if memory is None else memory
     size = objective.X.shape[0] if solver == "gd" else batch_size
-    swept = sweep(objective, w, update, memory, size, rng)
+    swept = sweep(objective.astype(w.dtype), w, update, memory, size, rng)
     finite = np.isfinite(swept.value)
     return (swept.w if finite else w), swept.value, swept.memory
 
