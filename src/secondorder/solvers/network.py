@@ -94,9 +94,7 @@ def fit_network(
         size = objective.X.shape[0] if solver == "gd" else batch_size
         update = _update(solver, learning_rate)
         return minimize_stochastic(objective, w, update, batch_size=size, rng=rng, **options)
-    curvature, step = SECOND_ORDER[solver]
-    if solver == "gauss-newton-cg" and objective.X.shape[0] > 3 * SAMPLE:
-        curvature = Sampled(SAMPLE, rng or np.random.default_rng(0))
+    curvature, step = _curvature_and_step(solver, objective, rng)
     return minimize(objective, w, curvature=curvature, step=step, **options)
 
 
@@ -117,7 +115,7 @@ def resume_network(
     """
     solver = choose_solver(len(w)) if solver == "auto" else solver
     if solver in SECOND_ORDER:
-        curvature, rule = SECOND_ORDER[solver]
+        curvature, rule = _curvature_and_step(solver, objective, rng)
         point = objective.at(w)
         taken = rule(point, curvature(point), rule.initial_scale if memory is None else memory)
         return taken.point.w, taken.point.value, taken.scale
@@ -127,6 +125,16 @@ def resume_network(
     swept = sweep(objective.astype(w.dtype), w, update, memory, size, rng)
     finite = np.isfinite(swept.value)
     return (swept.w if finite else w), swept.value, swept.memory
+
+
+def _curvature_and_step(
+    solver: str, objective: Objective, rng: np.random.Generator | None
+) -> tuple[Callable, Any]:
+    """The parts of a second-order method; Gauss-Newton-CG samples the curvature of many rows."""
+    curvature, step = SECOND_ORDER[solver]
+    if solver == "gauss-newton-cg" and objective.X.shape[0] > 3 * SAMPLE:
+        curvature = Sampled(SAMPLE, rng or np.random.default_rng(0))
+    return curvature, step
 
 
 def _update(solver: str, learning_rate: float | None) -> UpdateRule:
