@@ -11,6 +11,7 @@ arrays of (classes, rows, units), so it runs on fewer rows, in batches, and ours
 
 import argparse
 import time
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -27,17 +28,21 @@ from secondorder.objective import Objective
 WIDTHS = (784, 64, 64, 10)
 
 
-def medians(calls: dict[str, Callable[[], object]], rounds: int = 5) -> dict[str, float]:
-    """Median seconds of each call, made in turn; the first call of each is not counted."""
+def medians(calls: dict[str, Callable[[], object]], rounds: int = 3, burst: int = 3) -> dict[str, float]:
+    """Median seconds of each call, made in bursts as a solver makes them, the bursts in turn.
+
+    The first call of a burst is not counted, and a pause comes before it: the threads of one library spin on
+    after their work, on processors that the next needs.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            if not times[name]:
-                call()
-            time.sleep(0.05)  # the threads of the last call spin on after their work
-            start = time.perf_counter()
+            time.sleep(0.3)
             call()
-            times[name].append(time.perf_counter() - start)
+            for _ in range(burst):
+                start = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - start)
     return {name: float(np.median(seconds)) for name, seconds in times.items()}
 
 
@@ -62,6 +67,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
     parser.add_argument("--only", nargs="*", default=["products", "diagonal"])
     options = parser.parse_args()
+    warnings.simplefilter("ignore")
     for dtype in options.dtypes:
         data = mnist(dtype=dtype)
         if "products" in options.only:
@@ -179,7 +185,7 @@ def diagonal(X: np.ndarray, y: np.ndarray, dtype: str, batch: int = 2000) -> Non
     them = np.concatenate([t.numpy().ravel() for t in theirs()[::2]])
     error = np.linalg.norm(mine - them) / np.linalg.norm(them)
     print(f"\n{dtype}, diagonal, n = {len(y)}; relative difference: {error:.1e}")
-    seconds = medians(found, rounds=3)
+    seconds = medians(found)
     for name, t in seconds.items():
         print(f"  {name:18} {1e3 * t:8.1f} ms   {t / seconds['ours, with forward']:5.2f} x ours", flush=True)
 
