@@ -6,7 +6,7 @@
 
 MNIST in 28 x 28 and 14 x 14 with two hidden layers of 64 relu units, iris with two of 10, 64 or 128;
 softmax cross-entropy, starts from Glorot's and from the uniform distribution on [-0.5, 0.5], five seeds. The
-solvers with mini-batches make a number of sweeps, those that see all rows a number of iterations. Each
+solvers with mini-batches, at their default rates, make a number of sweeps, those that see all rows a number of iterations. Each
 run is a line of JSON with its curve of loss against time and passes; `show` prints the tables next to the
 report's figures. Levenberg-Marquardt is run where its matrix fits: on iris with 10 and 64 units.
 """
@@ -24,8 +24,8 @@ from data import Split, iris, mnist
 from secondorder.neural_network import MLPClassifier
 from secondorder.solvers.network import SECOND_ORDER
 
-RATES = {"sgd": 0.1, "nesterov": 0.02, "adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "diagonal-lm": 0.01}
-SOLVERS = (*RATES, "gauss-newton-cg", "lm")
+MINI_BATCH = ("sgd", "nesterov", "adagrad", "rmsprop", "adam", "diagonal-lm")
+SOLVERS = (*MINI_BATCH, "gauss-newton-cg", "lm")
 INITS = ("glorot_uniform", "uniform")
 REPORT = {  # Tables 2 and 3: time in seconds and accuracy in per cent, by size, solver and start
     ("mnist", 28, "nesterov", "glorot_uniform"): (150.63, 96.65),
@@ -56,7 +56,6 @@ def fit(
         activation,
         solver=solver,
         init=init,
-        learning_rate_init=RATES.get(solver),
         random_state=seed,
         tol=0.0,
         n_iter_no_change=10**6,

@@ -26,8 +26,8 @@ class DiagonalLM:
 
     Parameters
     ----------
-    rate : float, default=0.01
-    delta : float, default=0.01
+    rate : float, default=0.03
+    delta : float, default=0.1
         What keeps weights of little curvature from large steps; in the units of ``h_kk``.
     floor : bool, default=False
         Whether to divide by ``max(h_kk, delta)`` instead.
@@ -36,8 +36,8 @@ class DiagonalLM:
         Weight of the past in the running mean.
     """
 
-    rate: float = 0.01
-    delta: float = 0.01
+    rate: float = 0.03
+    delta: float = 0.1
     floor: bool = False
     every: int = 10
     rho: float = 0.9

@@ -50,7 +50,7 @@ class Nesterov:
     The parameters kept are those looked ahead to, ``w + momentum v``, where the gradient is taken.
     """
 
-    rate: float = 0.1
+    rate: float = 0.02
     momentum: float = 0.9
 
     def start(self, w: Array) -> Array:
