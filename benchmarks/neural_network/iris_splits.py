@@ -21,8 +21,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     print(f"{'':34} {'>= 90 %':>8} {'mean':>6} {'median s':>9} {'largest s':>9}")
     models = {f"secondorder {s}": (MLPClassifier, {"solver": s, "alpha": 0.1}) for s in SECOND_ORDER}
-    rate = {"solver": "diagonal-lm", "alpha": 0.1, "learning_rate_init": 0.1, "batch_size": 20}
-    models["secondorder diagonal-lm"] = (MLPClassifier, rate)
+    small = {"solver": "diagonal-lm", "alpha": 0.1, "batch_size": 20}
+    models["secondorder diagonal-lm"] = (MLPClassifier, small)
     models["sklearn lbfgs"] = (TheirClassifier, {"solver": "lbfgs", "alpha": 0.1})
     models["sklearn adam"] = (TheirClassifier, {"alpha": 0.1})
     for name, (kind, options) in models.items():

@@ -6,9 +6,10 @@
 
 MNIST in 28 x 28 and 14 x 14 with two hidden layers of 64 relu units, iris with two of 10, 64 or 128;
 softmax cross-entropy, starts from Glorot's and from the uniform distribution on [-0.5, 0.5], five seeds. The
-solvers with mini-batches, at their default rates, make a number of sweeps, those that see all rows a number of iterations. Each
-run is a line of JSON with its curve of loss against time and passes; `show` prints the tables next to the
-report's figures. Levenberg-Marquardt is run where its matrix fits: on iris with 10 and 64 units.
+solvers with mini-batches, at their default rates, make a number of sweeps, those that see all rows a
+number of iterations. Each run is a line of JSON with its curve of loss against time and passes; `show` prints
+the tables next to the report's figures. Levenberg-Marquardt is run where its matrix fits: on iris with
+10 and 64 units.
 """
 
 import argparse

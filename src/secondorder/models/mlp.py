@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -97,11 +98,12 @@ class MLP:
         return MLPForward(self, w, layers, inputs, Z, outputs)
 
 
-class Tangents:
-    """What `MLPForward.tangents` finds: the changes of every layer along a direction."""
+class Tangents(NamedTuple):
+    """A direction as the ``V_l`` of the layers, and the changes of every ``Z_l`` and ``A_l`` along it."""
 
-    def __init__(self, V: list[Array], dZ: list[Array], dA: list[Array]) -> None:
-        self.V, self.dZ, self.dA = V, dZ, dA
+    V: list[Array]
+    dZ: list[Array]
+    dA: list[Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +163,7 @@ class MLPForward:
 
     def tangents(self, v: Array) -> Tangents:
         """``dZ_l`` and ``dA_l`` along `v`; one pass over X (Pearlmutter 1994)."""
-        V = self.model.unpack(self._single(v))
+        V = self.model.unpack(self._cast(v))
         dZ: list[Array] = []
         dA: list[Array] = []
         for layer, inputs in enumerate(self.inputs):
@@ -178,8 +180,7 @@ class MLPForward:
 
     def second_tangent(self, v: Array) -> Array:
         """``d2S/dt2`` at ``w + t v``, t = 0, shape (n, K); one pass over X."""
-        tangents = self.tangents(v)
-        V, dZ, dA = tangents.V, tangents.dZ, tangents.dA
+        V, dZ, dA = self.tangents(v)
         second = self.bends[0] * dZ[0] ** 2
         for layer in range(1, len(self.layers)):
             n_in = self.model.widths[layer]
@@ -189,7 +190,7 @@ class MLPForward:
 
     def deltas(self, U: Array) -> list[Array]:
         """``(dS/dZ_l)' U`` for every layer, by backpropagation; no pass over X."""
-        delta = self.slopes[-1] * self._single(U)
+        delta = self.slopes[-1] * self._cast(U)
         found = [delta]
         for layer in range(len(self.layers) - 1, 0, -1):
             delta = (delta @ self.weights(layer).T) * self.slopes[layer - 1]
@@ -217,8 +218,8 @@ class MLPForward:
 
     def _curved_vjp(self, tangents: Tangents, U: Array, dU: Array) -> Array:
         """``d/dt J(w + t v)' U(t)`` at t = 0, where U changes at the rate `dU` (the backward R-pass)."""
-        U, dU = self._single(U), self._single(dU)
-        V, dZ, dA = tangents.V, tangents.dZ, tangents.dA
+        U, dU = self._cast(U), self._cast(dU)
+        V, dZ, dA = tangents
         found = []
         for layer in range(len(self.layers) - 1, -1, -1):
             slope = self.slopes[layer]
@@ -255,7 +256,7 @@ class MLPForward:
 
     def layer_derivatives(self, H: OutputHessian, G: Array) -> list[second_backprop.LayerDerivatives]:
         """First and second derivatives of E in ``Z_l`` and ``A_l``, layer by layer, the inputs' left out."""
-        return second_backprop.layer_derivatives(self, self.like_X(H), self._single(G))
+        return second_backprop.layer_derivatives(self, self.like_X(H), self._cast(G))
 
     def ravel(self, layers: Sequence[Array]) -> Array:
         """Arrays in the shapes of the ``W_l`` as one vector in the precision of `w`."""
@@ -263,7 +264,7 @@ class MLPForward:
         flat = xp.concat([xp.reshape(layer, (-1,)) for layer in layers])
         return xp.astype(flat, self.w.dtype, copy=False)
 
-    def _single(self, a: Array) -> Array:
+    def _cast(self, a: Array) -> Array:
         """`a` in the precision of X."""
         return array_namespace(a).astype(a, self.Z[0].dtype, copy=False)
 
