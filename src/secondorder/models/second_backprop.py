@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from secondorder.models.mlp import MLPForward
 
 BLOCK = 2**19  # numbers in the largest array of a block of rows
+FEW = 2  # outputs up to which squares are cheaper than products
 
 
 class LayerDerivatives(NamedTuple):
@@ -90,7 +91,13 @@ def gauss_newton_diagonal(forward: "MLPForward", H: OutputHessian) -> Array:
 
 
 def gauss_newton_dense(forward: "MLPForward", H: OutputHessian) -> np.ndarray:
-    """``J' H J`` as ``sum_i M_i' M_i``, where ``M_i = F_i' J_i`` is the outer products of inputs and T_l."""
+    """``J' H J`` written out, the way that multiplies less; one pass over X."""
+    forward.X.passes += 1
+    return _sum_of_squares(forward, H) if H.d.shape[1] <= FEW else _sum_of_products(forward, H)
+
+
+def _sum_of_squares(forward: "MLPForward", H: OutputHessian) -> np.ndarray:
+    """``sum_i M_i' M_i`` where ``M_i = F_i' J_i`` is the outer products of inputs and T_l."""
     n, K = H.d.shape
     P = forward.model.n_parameters
     B = np.zeros((P, P))
@@ -98,8 +105,28 @@ def gauss_newton_dense(forward: "MLPForward", H: OutputHessian) -> np.ndarray:
         layers = zip(forward.inputs, _backpropagate_factor(forward, H, rows), strict=True)
         M = np.concatenate([_outer(_dense_rows(inputs, rows), T) for inputs, T in layers], axis=1)
         B += M.T @ M
-    forward.X.passes += 1
     return B
+
+
+def _sum_of_products(forward: "MLPForward", H: OutputHessian) -> np.ndarray:
+    """Sums over rows of ``(z_i z_j') (x) (T_i' T_j)`` for every pair of layers i and j.
+
+    The columns of F, as many as there are outputs, are summed row by row, before P^2 numbers come in.
+    """
+    shapes = forward.model.shapes
+    ends = np.cumsum([0, *(rows * columns for rows, columns in shapes)])
+    B = np.zeros((ends[-1], ends[-1]))
+    widest = max(rows for rows, _ in shapes) ** 2 // 16
+    for rows in _row_blocks(len(H.d), max(widest, max(columns for _, columns in shapes) ** 2)):
+        Z = [_dense_rows(inputs, rows) for inputs in forward.inputs]
+        T = _backpropagate_factor(forward, H, rows)
+        for j, (n_j, k_j) in enumerate(shapes):
+            for i, (n_i, k_i) in enumerate(shapes[: j + 1]):
+                ZZ = (Z[i][:, :, None] * Z[j][:, None, :]).reshape(len(Z[j]), -1)
+                TT = np.matmul(T[i].transpose(0, 2, 1), T[j]).reshape(len(Z[j]), -1)
+                part = (ZZ.T @ TT).reshape(n_i, n_j, k_i, k_j).transpose(0, 2, 1, 3)
+                B[ends[i] : ends[i + 1], ends[j] : ends[j + 1]] += part.reshape(n_i * k_i, n_j * k_j)
+    return np.triu(B) + np.triu(B, 1).T
 
 
 def _dense_rows(inputs, rows: slice) -> np.ndarray:
