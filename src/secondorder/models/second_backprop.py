@@ -16,6 +16,7 @@ from secondorder.losses import OutputHessian
 from secondorder.losses.output_hessian import Array
 
 if TYPE_CHECKING:
+    from secondorder.models.design import Design
     from secondorder.models.mlp import MLPForward
 
 BLOCK = 2**19  # numbers in the largest array of a block of rows
@@ -116,7 +117,7 @@ def _sum_of_products(forward: "MLPForward", H: OutputHessian) -> np.ndarray:
     shapes = forward.model.shapes
     ends = np.cumsum([0, *(rows * columns for rows, columns in shapes)])
     B = np.zeros((ends[-1], ends[-1]))
-    widest = max(rows for rows, _ in shapes) ** 2 // 16
+    widest = max(rows for rows, _ in shapes) ** 2 // 16  # blocks of too few rows would multiply slowly
     for rows in _row_blocks(len(H.d), max(widest, max(columns for _, columns in shapes) ** 2)):
         Z = [_dense_rows(inputs, rows) for inputs in forward.inputs]
         T = _backpropagate_factor(forward, H, rows)
@@ -129,7 +130,7 @@ def _sum_of_products(forward: "MLPForward", H: OutputHessian) -> np.ndarray:
     return np.triu(B) + np.triu(B, 1).T
 
 
-def _dense_rows(inputs, rows: slice) -> np.ndarray:
+def _dense_rows(inputs: "Design", rows: slice) -> np.ndarray:
     """Rows of a design matrix written out."""
     X = inputs.X[rows]
     X = X.toarray() if issparse(X) else X
