@@ -98,14 +98,20 @@ def sklearn_lbfgs(task: Task, seed: int, clock: Clock) -> None:
             clock.see(loss)
             return loss, gradient
 
-    model = Watched((task.hidden,), "tanh", solver="lbfgs", alpha=task.alpha, random_state=seed)
+    model = Watched(
+        hidden_layer_sizes=(task.hidden,),
+        activation="tanh",
+        solver="lbfgs",
+        alpha=task.alpha,
+        random_state=seed,
+    )
     model.set_params(tol=1e-15, max_iter=10**6, max_fun=10**9).fit(task.X, task.y)
 
 
 def sklearn_adam(task: Task, seed: int, clock: Clock) -> None:
     """Scikit-learn's adam with its defaults, judged after every epoch while the clock stands."""
     kind = MLPClassifier if task.classify else MLPRegressor
-    model = kind((task.hidden,), "tanh", alpha=task.alpha, random_state=seed)
+    model = kind(hidden_layer_sizes=(task.hidden,), activation="tanh", alpha=task.alpha, random_state=seed)
     n, options = len(task.y), {"classes": np.unique(task.y)} if task.classify else {}
 
     def measure() -> float:
