@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from secondorder.curvature import BackpropagatedDiagonal, GaussNewton, Hessian
 from secondorder.losses import Softmax, Squared
 from secondorder.models import ACTIVATIONS, INITIAL_WEIGHTS, MLP, Design, Linear
+from secondorder.models.row_blocks import ROWS, RowBlocks
 from secondorder.objective import Objective
 
 KINKS = {"relu": [0], "leaky_relu": [0], "leaky_tanh": [0], "hard_tanh": [-1, 1], "sign": [0]}
@@ -231,21 +232,43 @@ def test_gradients_of_batches_average_to_that_of_all_rows(net, size):
     close(mean, net.point.gradient, 1e-12)
 
 
-def test_blocks_of_rows_change_nothing():
-    """Diagonal and dense matrix of more rows than a block holds."""
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_blocks_of_rows_change_nothing(dtype):
+    """All that a network on many rows tells is what it tells in one piece."""
     rng = np.random.default_rng(0)
-    model = MLP((3, 6, 5, 5), ACTIVATIONS["tanh"])
-    n = 9000
-    o = Objective(
-        model, Softmax(), Design(rng.standard_normal((n, 3))), rng.integers(0, 5, n), np.ones(n), 0.0
-    )
-    w = model.initial(INITIAL_WEIGHTS["glorot_uniform"], rng)
-    o = Objective(model, o.loss, o.X, o.y, o.s, model.penalty(0.1))
-    B = GaussNewton(o.at(w))
-    v = rng.standard_normal(len(w))
-    dense = B.dense()
-    np.testing.assert_allclose(dense @ v, B @ v, rtol=1e-9, atol=1e-9 * np.max(np.abs(B @ v)))
-    np.testing.assert_allclose(B.diagonal(), np.diagonal(dense), rtol=1e-10)
+    model, n = MLP((3, 6, 5, 4), ACTIVATIONS["tanh"]), 2 * ROWS + 5
+    X = Design(rng.standard_normal((n, 3)).astype(dtype))
+    o = Objective(model, Softmax(), X, rng.integers(0, 4, n), rng.random(n), model.penalty(0.0))
+    w, v = rng.standard_normal((2, model.n_parameters))
+    point = o.at(w)
+    H, G = point.H, point.G
+    whole, blocks = model.forward_block(w, X), point.forward
+    assert isinstance(blocks, RowBlocks)
+    calls = {
+        "outputs": lambda f: f.outputs,
+        "along": lambda f: f.along(v)(0.1).outputs,
+        "jvp": lambda f: f.jvp(v),
+        "second_tangent": lambda f: f.second_tangent(v),
+        "vjp": lambda f: f.vjp(G),
+        "vjp_derivative": lambda f: f.vjp_derivative(v, G),
+        "gauss_newton_product": lambda f: f.gauss_newton_product(H, v),
+        "hessian_product": lambda f: f.hessian_product(H, G, v),
+        "gauss_newton_diagonal": lambda f: f.gauss_newton_diagonal(H),
+        "gauss_newton_dense": lambda f: f.gauss_newton_dense(H),
+        "backpropagate_diagonal": lambda f: f.backpropagate_diagonal(H, G),
+        "slopes": lambda f: f.slopes[1],
+        "layer_derivatives": lambda f: np.concatenate(f.layer_derivatives(H, G)[0], axis=1),
+    }
+    for name, call in calls.items():
+        passes = X.passes
+        got, expected = call(blocks), call(whole)
+        assert got.dtype == expected.dtype, name
+        close(
+            got / np.max(np.abs(expected)),
+            expected / np.max(np.abs(expected)),
+            1e-12 if dtype == np.float64 else 1e-4,
+        )
+        assert X.passes - passes <= 4, name
 
 
 @pytest.mark.parametrize("name", INITIAL_WEIGHTS)

@@ -16,10 +16,12 @@ from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from secondorder.linear_model import LogisticRegression
 from secondorder.models import ACTIVATIONS
 from secondorder.neural_network import MLPClassifier, MLPRegressor
+from secondorder.neural_network._threads import threads_for
 from secondorder.solvers.network import SECOND_ORDER, SOLVERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -249,6 +251,19 @@ def test_iris_is_learned_by_every_second_order_solver(solver):
             >= 0.9
         )
     assert good >= 4
+
+
+def test_small_networks_leave_blas_one_thread():
+    def most_threads():
+        return max(found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas")
+
+    with threadpool_limits(2, user_api="blas"):
+        before = most_threads()
+        with threads_for(100, 100):
+            assert most_threads() == 1
+        with threads_for(60_000, 50_000):
+            assert most_threads() == before
+        assert most_threads() == before
 
 
 def test_divergence_is_told():
