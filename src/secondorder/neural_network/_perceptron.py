@@ -50,6 +50,8 @@ class _Perceptron(BaseEstimator):
     intercepts_: list[np.ndarray]
     n_features_in_: int
     n_outputs_: int
+    n_iter_: int
+    loss_curve_: list[float]
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ class _Perceptron(BaseEstimator):
         self._check_parameters()
         previous = self._parameters() if self.warm_start and hasattr(self, "coefs_") else None
         data = self._validate(X, y, sample_weight)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        rng = self._rng = self._generator()
         model = self._network()
         train, judge = data, Progress(self.tol, self.n_iter_no_change)
         if self.early_stopping:
@@ -160,9 +162,8 @@ class _Perceptron(BaseEstimator):
         """One iteration on the rows of `data`, from the weights and the memory of the last."""
         model = self._network()
         if not hasattr(self, "coefs_"):
-            self._rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-            self._memory = None
-            self.loss_curve_ = []
+            self._rng, self._memory = self._generator(), None
+            self.loss_curve_, self.n_iter_ = [], 0
             w = model.initial(INITIAL_WEIGHTS[self.init], self._rng)
         else:
             w = self._parameters()
@@ -171,11 +172,11 @@ class _Perceptron(BaseEstimator):
         w, value, self._memory = resume_network(
             objective,
             w.astype(precision),
-            getattr(self, "_memory", None),
+            self._memory,
             solver=solver,
             learning_rate=self.learning_rate_init,
             batch_size=self._batch_size(len(data.s)),
-            rng=getattr(self, "_rng", None) if self.shuffle else None,
+            rng=self._rng if self.shuffle else None,
         )
         if not np.isfinite(value):
             raise FloatingPointError(
@@ -184,9 +185,13 @@ class _Perceptron(BaseEstimator):
             )
         self._unpack(w, data.X.dtype)
         self.loss_ = value
-        self.loss_curve_ = [*getattr(self, "loss_curve_", []), value]
-        self.n_iter_ = len(self.loss_curve_)
+        self.loss_curve_ = [*self.loss_curve_, value]
+        self.n_iter_ += 1
         return self
+
+    def _generator(self) -> np.random.Generator:
+        """The source of chance of a fit."""
+        return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _network(self) -> MLP:
         """The model, once the data are known."""

@@ -110,8 +110,8 @@ def resume_network(
 ) -> tuple[Array, float, Any]:
     """One iteration on `objective` from the parameters `w` and the `memory` of the last (None at first).
 
-    The memory is what the update rule remembers, or the scale of a step. Returns parameters, value (not
-    finite if the iteration diverged, with `w` as it was) and memory.
+    The memory is what the update rule remembers, or the scale of a step. Returns parameters, value and
+    memory; if the iteration diverged the value is not finite and the others are as they were.
     """
     solver = choose_solver(len(w)) if solver == "auto" else solver
     if solver in SECOND_ORDER:
@@ -123,8 +123,9 @@ def resume_network(
     memory = update.start(w) if memory is None else memory
     size = objective.X.shape[0] if solver == "gd" else batch_size
     swept = sweep(objective.astype(w.dtype), w, update, memory, size, rng)
-    finite = np.isfinite(swept.value)
-    return (swept.w if finite else w), swept.value, swept.memory
+    if not np.isfinite(swept.value):
+        return w, swept.value, memory
+    return swept.w, swept.value, swept.memory
 
 
 def _curvature_and_step(
