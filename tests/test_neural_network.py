@@ -47,14 +47,21 @@ def quiet(model, *data, **options):
         return model.fit(*data, **options)
 
 
+CHECKED = {
+    MLPClassifier: ("lm", "gauss-newton-cg", "newton-trust-region"),
+    MLPRegressor: ("lm", "newton-trust-region"),
+}
+
+
 def checks():
-    """Scikit-learn's checks of every second-order solver, small and converged, and of the defaults."""
-    for kind in (MLPClassifier, MLPRegressor):
-        for parameters in [{"solver": s} for s in ("lm", "gauss-newton-cg", "newton-trust-region")]:
-            # Converged, or weights would equal repetition only to the precision of the loss.
-            model = kind((4,), "tanh", alpha=1.0, tol=1e-15, max_iter=1000, **parameters)
-            for estimator, check in estimator_checks_generator(model):
-                yield pytest.param(estimator, check, id=f"{kind.__name__}-{parameters}-{check.func.__name__}")
+    """Scikit-learn's checks; that weights are repetition is asked to seven digits, so of converged fits."""
+    for kind, solvers in CHECKED.items():
+        for solver in solvers:
+            for estimator, check in estimator_checks_generator(kind((3,), "tanh", alpha=0.1, solver=solver)):
+                name = check.func.__name__
+                if name.startswith("check_sample_weight_equivalence"):
+                    estimator.set_params(alpha=10, tol=0, max_iter=3000, n_iter_no_change=30)
+                yield pytest.param(estimator, check, id=f"{kind.__name__}-{solver}-{name}")
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
