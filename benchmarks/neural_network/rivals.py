@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from clock import Clock
 from scipy.optimize import least_squares
 from sklearn.metrics import log_loss
@@ -129,8 +130,6 @@ def torch_full(kind: str) -> Method:
     """PyTorch on all rows: L-BFGS with its strong Wolfe search, or Adam with learning rate 1e-2."""
 
     def run(task: Task, seed: int, clock: Clock) -> None:
-        import torch
-
         torch.manual_seed(seed)
         widths, n = task.model.widths, len(task.y)
         first, last = torch.nn.Linear(*widths[:2]).double(), torch.nn.Linear(*widths[1:]).double()
