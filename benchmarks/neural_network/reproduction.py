@@ -124,7 +124,10 @@ def show(options: argparse.Namespace) -> None:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """Loss against time and against passes, one curve for each solver, the first seed from Glorot's start."""
+    """Loss against time and against passes, one curve for each solver, the first seed from Glorot's start.
+
+    The iterations of a run are drawn as equally long, and products on a sample of the rows count as no pass.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
