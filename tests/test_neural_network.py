@@ -57,7 +57,8 @@ def checks():
     """Scikit-learn's checks; that weights are repetition is asked to seven digits, so of converged fits."""
     for kind, solvers in CHECKED.items():
         for solver in solvers:
-            for estimator, check in estimator_checks_generator(kind((3,), "tanh", alpha=0.1, solver=solver)):
+            small = kind((3,), "tanh", alpha=0.1, max_iter=60, solver=solver)
+            for estimator, check in estimator_checks_generator(small):
                 name = check.func.__name__
                 if name.startswith("check_sample_weight_equivalence"):
                     estimator.set_params(alpha=10, tol=0, max_iter=3000, n_iter_no_change=30)
