@@ -104,8 +104,9 @@ class Sampled:
         """The curvature at `point`."""
         o = point.objective
         traces = np.sum(point.H.diagonal(), axis=1)
-        chance = EVEN / len(traces) + (1 - EVEN) * traces / np.sum(traces)
-        rows = np.unique(self.rng.choice(len(chance), self.n_rows, p=chance / np.sum(chance)))
+        chance = EVEN / len(traces) + (1 - EVEN) * traces / max(np.sum(traces), np.finfo(float).tiny)
+        chance /= np.sum(chance)
+        rows = np.unique(self.rng.choice(len(chance), self.n_rows, p=chance))
         drawn = -np.expm1(self.n_rows * np.log1p(-chance[rows]))
         sample = replace(o, X=o.X.rows(rows, np.float32), y=o.y[rows], s=o.s[rows] / drawn)
         return self.curvature(sample.at(point.w))
