@@ -13,6 +13,7 @@ from secondorder.solvers.cg import conjugate_gradient
 from secondorder.solvers.steps import LEAST_GAIN, Step
 
 MAX_TRIALS = 12
+LEAST_DAMPING = 1e-15  # keeps the preconditioner finite where a parameter has no curvature
 EVEN = 0.1  # part of a sample that is drawn from all rows alike
 
 
@@ -51,7 +52,7 @@ class HessianFree:
             trial = point.along(cg.x)(1.0)
             gain = (point.value - trial.value) / promised if promised > 0 else -1.0
             if gain > 0.75:
-                damping /= 2
+                damping = max(damping / 2, LEAST_DAMPING)
             elif not gain >= 0.25:  # True for NaN
                 damping *= 2 if gain > LEAST_GAIN else 8
             if gain > LEAST_GAIN:
