@@ -1,6 +1,6 @@
 """The objective, and all that is known of it at one point."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,17 @@ class Objective:
     def at(self, w: Array) -> "Point":
         """The objective at the parameters `w` of shape (P,)."""
         return Point(self, self.model.forward(w, self.X))
+
+    def astype(self, dtype: Any) -> "Objective":
+        """The objective with weights and penalty in the precision `dtype`."""
+        astype = array_namespace(self.s).astype
+        return replace(self, s=astype(self.s, dtype), penalty=astype(self.penalty, dtype))
+
+    def sample(self, rows: Any) -> "Objective":
+        """The objective estimated from some `rows` (a slice or integers), with the weight of all."""
+        s = self.s[rows]
+        s = s * (self.s.sum() / s.sum())
+        return replace(self, X=self.X.rows(rows), y=self.y[rows], s=s)
 
 
 @dataclass(frozen=True, eq=False)

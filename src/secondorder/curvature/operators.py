@@ -95,5 +95,26 @@ class Hessian(Curvature):
 
     def _matvec(self, v: Array) -> Array:
         point = self.point
-        bending = point.forward.vjp_derivative(v, point.G)
-        return point.forward.gauss_newton_product(point.H, v) + bending + point.objective.penalty * v
+        product = point.forward.hessian_product(point.H, point.G, v)
+        return product + point.objective.penalty * v
+
+
+class BackpropagatedDiagonal(Curvature):
+    """The diagonal of the Hessian by second-order backpropagation, as a diagonal matrix.
+
+    Exact where at most one hidden layer lies between inputs and outputs, an approximation otherwise:
+    below the last hidden layer it drops what the units of a layer have in common (Becker & LeCun, Improving
+    the convergence of back-propagation learning with second-order methods, 1988).
+    """
+
+    def _matvec(self, v: Array) -> Array:
+        return self.diagonal() * v
+
+    def diagonal(self) -> Array:
+        """The diagonal, shape (P,); one pass over X."""
+        point = self.point
+        return point.forward.backpropagate_diagonal(point.H, point.G) + point.objective.penalty
+
+    def dense(self) -> np.ndarray:
+        """The matrix written out, shape (P, P); one pass over X."""
+        return np.diag(self.diagonal())

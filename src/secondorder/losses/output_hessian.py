@@ -82,6 +82,12 @@ class OutputHessian:
         c = 1 / (1 + xp.sqrt(xp.where(tau < 1, 1 - tau, xp.zeros_like(tau))))
         return F - c[:, None, None] * self.u[:, :, None] * z[:, None, :]
 
+    def rows(self, rows: slice) -> "OutputHessian":
+        """The blocks of some rows."""
+        u = self.u if self.u is None or self.u is self.d else self.u[rows, :]
+        d = self.d[rows, :]
+        return OutputHessian(d, d if u is self.d else u, self.shift_invariant)
+
     def sum(self) -> Array:
         """``sum_i H_i``, shape (K, K)."""
         xp = array_namespace(self.d)

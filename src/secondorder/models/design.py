@@ -51,6 +51,13 @@ class Design:
         if intercept and weights is not None:
             self._mean = self._weighted_mean(weights)
 
+    def rows(self, rows: Any, dtype: Any = None) -> "Design":
+        """Some rows of it, with the same centre; a slice of a dense `X` is not copied."""
+        X = self.X[rows]
+        part = Design(X if dtype is None else X.astype(dtype, copy=False), self.intercept)
+        part._mean = self._mean
+        return part
+
     def matmul(self, W: Array) -> Array:
         """``Z W`` for `W` of shape (p + 1, K), in the precision of `W`."""
         self.passes += 1

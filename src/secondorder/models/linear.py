@@ -82,6 +82,10 @@ class LinearForward:
         """``J' H J v``, shape (P,)."""
         return _ravel(self.X.product(H, self._matrix(v)))
 
+    def hessian_product(self, H: OutputHessian, G: Array, v: Array) -> Array:
+        """The same, as J does not depend on w."""
+        return self.gauss_newton_product(H, v)
+
     def gauss_newton_diagonal(self, H: OutputHessian) -> Array:
         """``diag(J' H J)``, shape (P,)."""
         return _ravel(self.X.squared_rmatmul(H.diagonal()))

@@ -2,24 +2,46 @@
 
 from secondorder.solvers.certificate import Status
 from secondorder.solvers.cg import CGResult, CGStatus, conjugate_gradient
+from secondorder.solvers.diagonal_lm import DiagonalLM
+from secondorder.solvers.first_order import SGD, AdaGrad, Adam, Nesterov, RMSProp
+from secondorder.solvers.hessian_free import HessianFree
+from secondorder.solvers.levenberg_marquardt import LevenbergMarquardt
 from secondorder.solvers.linear import fit_linear
 from secondorder.solvers.minimize import Iteration, Result, minimize
+from secondorder.solvers.network import fit_network, resume_network
 from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed
+from secondorder.solvers.progress import Progress, Validation
 from secondorder.solvers.steps import LineSearch, Step
+from secondorder.solvers.stochastic import minimize_stochastic
+from secondorder.solvers.trust_region import TrustRegion
 
 __all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
     "CGResult",
     "CGStatus",
     "Cholesky",
+    "DiagonalLM",
+    "HessianFree",
     "Iteration",
     "Jacobi",
     "Kronecker",
+    "LevenbergMarquardt",
     "LineSearch",
+    "Nesterov",
+    "Progress",
+    "RMSProp",
     "Refreshed",
     "Result",
     "Status",
     "Step",
+    "TrustRegion",
+    "Validation",
     "conjugate_gradient",
     "fit_linear",
+    "fit_network",
     "minimize",
+    "minimize_stochastic",
+    "resume_network",
 ]

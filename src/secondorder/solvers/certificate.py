@@ -19,17 +19,25 @@ class Status(Enum):
     MAX_ITER = "max_iter iterations were made before the relative gap came down to tol"
     PRECISION = "rounding errors hide any further decrease, before the relative gap came down to tol"
     SEPARATED = "the classes are linearly separable and nothing is penalised, so no optimum exists"
+    SETTLED = "the objective has stopped falling"
+    STATIONARY = "no step lowers the objective any further"
+    OVERFITTING = "the loss on the validation rows has stopped falling"
+    DIVERGED = "the objective is no longer finite"
 
 
 class Verdict(NamedTuple):
     """The gap ``E(w) - E*`` as far as it is known, and how the iteration ends there, if it does.
 
-    `settled` tells whether the outputs have come to rest, where that matters.
+    `settled` tells whether the outputs have come to rest, where that matters; `best` holds parameters
+    preferred to the last, and E there; the others are of held-out rows.
     """
 
     gap: float
     status: Status | None = None
     settled: bool = True
+    best: tuple[Array, float] | None = None
+    validation_loss: float = np.nan
+    validation_score: float = np.nan
 
 
 def is_bounded(point: Point) -> bool:

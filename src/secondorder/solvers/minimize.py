@@ -21,7 +21,8 @@ PATIENCE = 5  # iterations without any gain that make a stall
 class Iteration(NamedTuple):
     """One row of the history: the state at the start of an iteration, and the step that led there.
 
-    `gap` is the bound of ``E - E*``; `passes` counts the reads of X so far.
+    `gap` is the bound of ``E - E*``; `passes` counts the reads of X so far. `validation_loss` and
+    `validation_score` are those of held-out rows, where there are any.
     """
 
     iteration: int
@@ -33,6 +34,8 @@ class Iteration(NamedTuple):
     step_length: float = 0.0
     n_trials: int = 0
     cg_status: CGStatus | None = None
+    validation_loss: float = np.nan
+    validation_score: float = np.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +53,10 @@ class Result:
         ``E(w)``.
     gap : float
         Bound of ``E(w) - E*``.
-    certificate : {"duality gap", "newton decrement"}
-        What `gap` is: a rigorous bound, or where parameters go without penalty the decrease that the
-        last quadratic model promised, an estimate.
+    certificate : {"duality gap", "newton decrement", "local model"}
+        What `gap` is: a rigorous bound; or where parameters go without penalty the decrease that the
+        last quadratic model promised, an estimate; or for an objective that is not convex the same,
+        which then says nothing of other minima.
     n_iter, n_products, n_trials, passes : int
         Outer iterations, products with the curvature (steps of conjugate gradients), trials of the line
         search, and reads of X from end to end.
@@ -80,7 +84,7 @@ class Result:
     @property
     def n_iter(self) -> int:
         """Outer iterations."""
-        return len(self.history) - 1
+        return self.history[-1].iteration
 
     @property
     def n_products(self) -> int:
@@ -116,12 +120,14 @@ def minimize(
     callback: Callable[[Iteration], None] | None = None,
     fallback: Callable[[Point], Any] | None = None,
     history: tuple[Iteration, ...] = (),
+    judge: Any = None,
 ) -> Result:
     """Minimise ``E(w)`` by steps of second order until ``(E - E*) / E <= tol``, certified.
 
-    After every step the intercepts are solved exactly on the outputs at hand, which makes
-    `secondorder.solvers.certificate.duality_gap` a bound. An iteration makes one forward and one
-    backward pass over X besides the products and the preconditioner.
+    That is for a convex objective; for others `judge` says when to end. After every step the intercepts
+    are solved exactly on the outputs at hand, which makes `secondorder.solvers.certificate.duality_gap` a
+    bound. An iteration makes one forward and one backward pass over X besides the products and the
+    preconditioner.
 
     Parameters
     ----------
@@ -139,6 +145,9 @@ def minimize(
         More exact than `curvature`, and used instead of it once steps by that lead nowhere.
     history : tuple of Iteration, optional
         Of an earlier phase that ended at `w`; it is continued.
+    judge : judge of points, optional
+        `Progress` for an objective that is not convex. By default `DualityGap`, or `NewtonDecrement` where
+        parameters go without penalty.
 
     Returns
     -------
@@ -152,7 +161,8 @@ def minimize(
     rule = LineSearch(tol=tol) if step is None else step
     point, scale = solve_intercept(objective.at(w), 1e-6 * tol), rule.initial_scale
     _check_finite(point)
-    judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
+    if judge is None:
+        judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
     verdict = judge.start(point)
     rows, since = list(history), 0
 
@@ -161,12 +171,16 @@ def minimize(
         return point.value, float(norm), verdict.gap, objective.X.passes
 
     def record(*of_step: Any) -> None:
-        rows.append(Iteration(len(rows), *state(), *of_step))
+        row = Iteration(len(rows), *state(), *of_step)
+        rows.append(
+            row._replace(validation_loss=verdict.validation_loss, validation_score=verdict.validation_score)
+        )
         if callback is not None:
             callback(rows[-1])
 
     if rows:
-        rows[-1] = Iteration(rows[-1].iteration, *state(), *rows[-1][5:])
+        value, norm, gap, passes = state()
+        rows[-1] = rows[-1]._replace(value=value, gradient_norm=norm, gap=gap, passes=passes)
     else:
         record()
     while verdict.status is None and len(rows) <= max_iter:
@@ -188,7 +202,8 @@ def minimize(
         record(taken.n_products, taken.scale, taken.n_trials, taken.cg_status)
         del before, taken  # they hold arrays as large as the outputs
     status = verdict.status or Status.MAX_ITER
-    return Result(point.w, status, point.value, verdict.gap, judge.name, tuple(rows))
+    w, value = verdict.best or (point.w, point.value)
+    return Result(w, status, value, verdict.gap, judge.name, tuple(rows))
 
 
 def _check_finite(point: Point) -> None:

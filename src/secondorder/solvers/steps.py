@@ -19,6 +19,7 @@ UNCERTIFIED_RTOL = 1e-3
 
 LEVEL = 0.1  # part of the first slope that counts as flat along a ray
 MAX_TRIALS = 40
+LEAST_GAIN = 1e-4  # part of the promised decrease that makes a step acceptable, where E is not convex
 
 
 class Step(NamedTuple):
