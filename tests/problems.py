@@ -27,7 +27,7 @@ class Problem:
         design = self.objective.X
         if not design.intercept:
             return self.X
-        mean = 0.0 if design._mean is None else design._mean
+        mean = 0.0 if design.mean is None else design.mean
         return np.column_stack([self.X - mean, np.ones(len(self.X))])
 
     @property

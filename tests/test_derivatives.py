@@ -136,7 +136,7 @@ def test_weights_are_repetition(problem, repeats):
     if len(rows) == 0:
         return
     design = type(o.X)(o.X.X[rows], o.X.intercept)
-    design._mean = o.X._mean
+    design.mean = o.X.mean
     repeated = type(o)(o.model, o.loss, design, o.y[rows], np.ones(len(rows)), o.penalty)
     a, b = weighted.at(problem.w), repeated.at(problem.w)
     np.testing.assert_allclose(a.value, b.value, rtol=1e-12)

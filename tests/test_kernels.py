@@ -53,13 +53,15 @@ def share(monkeypatch):
     return among
 
 
-@pytest.mark.parametrize("kernels", [dense, csr], ids=["dense", "csr"])
+@pytest.mark.parametrize(
+    ("kernels", "order"), [(dense, "C"), (dense, "F"), (csr, "C")], ids=["dense", "columns", "csr"]
+)
 @given(**sizes)
 @settings(max_examples=60)
-def test_products_equal_numpy(kernels, seed, n, p, K, dtype, rank_one, parts):
+def test_products_equal_numpy(kernels, order, seed, n, p, K, dtype, rank_one, parts):
     X, H, W, bias, U = case(seed, n, p, K, dtype, rank_one)
     mean = U[0, 0] * W[:, 0]
-    held = X if kernels is dense else csr_array(X)
+    held = csr_array(X) if kernels is csr else np.asarray(X, order=order)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "MULTIPLICATIONS_PER_THREAD", 1)
         patch.setattr(threads, "n_threads", lambda: parts)

@@ -61,6 +61,7 @@ def _matrices() -> Iterator[Any]:
     for dtype, shape in product((np.float64, np.float32), ((60, 5), (30, 40))):
         X = rng.standard_normal(shape).astype(dtype)
         yield X
+        yield np.asfortranarray(X)
         for index in (np.int32, np.int64):
             sparse = csr_array(X)
             parts = (sparse.data, sparse.indices.astype(index), sparse.indptr.astype(index))

@@ -56,11 +56,11 @@ def vector_repays(v: Any) -> bool:
 
 
 def dense_repays(X: Any, n_outputs: int) -> bool:
-    """Whether products with the dense `X` are worth compiled loops, which need C order."""
+    """Whether products with the dense `X`, of C or Fortran order, are worth compiled loops."""
     return (
         isinstance(X, np.ndarray)
         and X.dtype in (np.float64, np.float32)
-        and X.flags.c_contiguous
+        and X.flags.forc
         and _either_repays(X.size, X.shape[0], n_outputs, DENSE_MULTIPLICATIONS)
     )
 

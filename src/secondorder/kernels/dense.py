@@ -17,7 +17,7 @@ from secondorder.kernels.curve import curve
 from secondorder.kernels.threads import row_bounds, run
 
 BLOCK_BYTES = 2**19  # rows in flight, to stay in the second-level cache
-CONVERTED = 96  # rows converted at a time where X is in another precision
+CONVERTED = 96  # rows converted at a time where X is in another precision or order
 LINE = 16  # converted rows are padded to a multiple of this, whole cache lines
 CHUNK_BYTES = 3072  # stretch of a row on the way back: 4 rows and 5 outputs of it fit the first level
 
@@ -280,10 +280,45 @@ def _product1(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
 
 @kernel
 def _convert(X, i, rows, B):
-    """The rows of a block in the precision of `B`; what is beyond the columns of X stays."""
-    for r in range(rows):
-        for j in range(X.shape[1]):
+    """The rows of a block in the order and precision of `B`; what is beyond the columns of X stays."""
+    p = X.shape[1]
+    if X.strides[0] >= X.strides[1]:
+        for r in range(rows):
+            for j in range(p):
+                B[r, j] = X[i + r, j]
+        return
+    eights = p - p % 8
+    for j in range(0, eights, 8):  # column by column: eight at a time fill a cache line of B
+        x0, x1, x2, x3 = X[:, j], X[:, j + 1], X[:, j + 2], X[:, j + 3]
+        x4, x5, x6, x7 = X[:, j + 4], X[:, j + 5], X[:, j + 6], X[:, j + 7]
+        for r in range(rows):
+            b = B[r, j : j + 8]
+            b[0], b[1], b[2], b[3] = x0[i + r], x1[i + r], x2[i + r], x3[i + r]
+            b[4], b[5], b[6], b[7] = x4[i + r], x5[i + r], x6[i + r], x7[i + r]
+    for j in range(eights, p):
+        for r in range(rows):
             B[r, j] = X[i + r, j]
+
+
+@kernel
+def _converted_matmul(X, V, bias, S, start, stop):
+    B = np.zeros((CONVERTED, V.shape[1]), V.dtype)
+    for i in range(start, stop, CONVERTED):
+        rows = min(CONVERTED, stop - i)
+        _convert(X, i, rows, B)
+        _forward(B, V, S, 0, i, rows)
+    for i in range(start, stop):
+        for k in range(S.shape[1]):
+            S[i, k] += bias[k]
+
+
+@kernel
+def _converted_rmatmul(X, U, out, start, stop):
+    B = np.zeros((CONVERTED, out.shape[1]), out.dtype)
+    for i in range(start, stop, CONVERTED):
+        rows = min(CONVERTED, stop - i)
+        _convert(X, i, rows, B)
+        _backward(B, U, out, 0, i, rows)
 
 
 @kernel
@@ -314,7 +349,8 @@ def matmul(X: np.ndarray, W: np.ndarray, bias: np.ndarray, mean: np.ndarray) -> 
     """``(X - 1 mean') W + bias`` in float64 for float64 `W` (p, K), whatever the precision of `X`."""
     bias = bias - mean @ W
     V, S = np.ascontiguousarray(W.T), np.empty((X.shape[0], W.shape[1]))
-    run(_matmul, [(X, V, bias, S, *part) for part in _parts(X, W.shape[1])])
+    loop = _matmul if X.flags.c_contiguous else _converted_matmul
+    run(loop, [(X, V, bias, S, *part) for part in _parts(X, W.shape[1])])
     return S
 
 
@@ -322,7 +358,8 @@ def rmatmul(X: np.ndarray, U: np.ndarray) -> np.ndarray:
     """``X' U`` in float64 for float64 `U` (n, K), whatever the precision of `X`."""
     parts = _parts(X, U.shape[1])
     out = np.zeros((len(parts), U.shape[1], X.shape[1]))
-    run(_rmatmul, [(X, U, o, *part) for o, part in zip(out, parts, strict=True)])
+    loop = _rmatmul if X.flags.c_contiguous else _converted_rmatmul
+    run(loop, [(X, U, o, *part) for o, part in zip(out, parts, strict=True)])
     return out.sum(axis=0).T
 
 
@@ -337,11 +374,11 @@ def product(
 ) -> np.ndarray:
     """``[X - 1 mean', 1]' U`` for ``U = H ((X - 1 mean') W + bias)``, in the precision of `d`.
 
-    H is given by the fields of an `OutputHessian`. Where X has another precision, blocks of it are
-    converted on the way.
+    H is given by the fields of an `OutputHessian`. Where X has another precision, or lies column by
+    column, blocks of it are converted on the way.
     """
     (p, K), dtype = W.shape, d.dtype
-    converted = X.dtype != dtype
+    converted = X.dtype != dtype or not X.flags.c_contiguous
     V = np.zeros((K, -(-p // LINE) * LINE if converted else p), dtype)
     V[:, :p] = W.T
     bias = (bias - mean @ W).astype(dtype)

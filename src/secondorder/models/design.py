@@ -33,6 +33,8 @@ class Design:
         Whether `Z` has a last column of ones.
     weights : array of shape (n,), optional
         `m` is the mean of the rows of X with these weights; 0 if they are not given.
+    mean : array of shape (p,), optional
+        `m` itself, where it is known or nearly so.
 
     Attributes
     ----------
@@ -42,20 +44,26 @@ class Design:
         How often X has been read from end to end so far.
     """
 
-    def __init__(self, X: Array, intercept: bool = True, weights: Array | None = None) -> None:
+    def __init__(
+        self,
+        X: Array,
+        intercept: bool = True,
+        weights: Array | None = None,
+        mean: Array | None = None,
+    ) -> None:
         self.X = X
         self.intercept = intercept
         self.shape = (X.shape[0], X.shape[1] + intercept)
         self.passes = 0
-        self._mean = None
-        if intercept and weights is not None:
-            self._mean = self._weighted_mean(weights)
+        self.mean = mean if intercept else None
+        if intercept and mean is None and weights is not None:
+            self.mean = self._weighted_mean(weights)
 
     def rows(self, rows: Any, dtype: Any = None) -> "Design":
         """Some rows of it, with the same centre; a slice of a dense `X` is not copied."""
         X = self.X[rows]
         part = Design(X if dtype is None else X.astype(dtype, copy=False), self.intercept)
-        part._mean = self._mean
+        part.mean = self.mean
         return part
 
     def matmul(self, W: Array) -> Array:
@@ -80,7 +88,7 @@ class Design:
     def squared_rmatmul(self, D: Array) -> Array:
         """``(Z * Z)' D`` for `D` of shape (n, K), not negative."""
         self.passes += 1
-        xp, m = array_namespace(D), self._mean
+        xp, m = array_namespace(D), self.mean
         if m is None or issparse(self.X):
             XXD = sum((X * X).T @ D[rows, :] for rows, X in self._blocks(D))
         else:
@@ -133,8 +141,8 @@ class Design:
         for start in range(0, n_features, columns):
             block = slice(start, start + columns)
             X = self.X[:, block].astype(np.float64)
-            if self._mean is not None:
-                X -= self._mean[block]
+            if self.mean is not None:
+                X -= self.mean[block]
             G += X @ X.T
         return G
 
@@ -159,10 +167,10 @@ class Design:
         return self._move_intercept(W, 1)
 
     def _move_intercept(self, W: Array, sign: int) -> Array:
-        if self._mean is None:
+        if self.mean is None:
             return W
         xp, p = array_namespace(W), self.X.shape[1]
-        return xp.concat([W[:p, :], (W[p, :] + sign * (self._mean @ W[:p, :]))[None, :]])
+        return xp.concat([W[:p, :], (W[p, :] + sign * (self.mean @ W[:p, :]))[None, :]])
 
     def _split(self, W: Array) -> tuple[Array, Array | None]:
         """The weights of the features, and what they and the intercept add to every row."""
@@ -170,12 +178,12 @@ class Design:
             return W, None
         p = self.X.shape[1]
         bias = W[p, :]
-        return W[:p, :], bias if self._mean is None else bias - self._mean @ W[:p, :]
+        return W[:p, :], bias if self.mean is None else bias - self.mean @ W[:p, :]
 
     def _centred(self, XU: Array, sums: Array) -> Array:
         """``Z' U`` from ``X' U`` and the column sums of U."""
-        if self._mean is not None:
-            XU = XU - self._mean[:, None] * sums
+        if self.mean is not None:
+            XU = XU - self.mean[:, None] * sums
         return array_namespace(XU).concat([XU, sums[None, :]])
 
     def _weighted_mean(self, weights: Array) -> Array:
@@ -207,7 +215,7 @@ class Design:
             block = slice(start, min(start + rows, n))
             Z = np.ones((block.stop - start, n_columns), dtype)
             X = self.X[block, :].toarray() if issparse(self.X) else self.X[block, :]
-            Z[:, : self.X.shape[1]] = X if self._mean is None else X - self._mean
+            Z[:, : self.X.shape[1]] = X if self.mean is None else X - self.mean
             yield block, Z
 
 
@@ -217,7 +225,13 @@ class CompiledDesign(Design):
     Products sweep X once, in the precision of X; `matmul` and `rmatmul` are float64 always.
     """
 
-    def __init__(self, X: Any, intercept: bool = True, weights: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        X: Any,
+        intercept: bool = True,
+        weights: np.ndarray | None = None,
+        mean: np.ndarray | None = None,
+    ) -> None:
         self._kernels: ModuleType
         self._product: Callable[..., np.ndarray]
         self._X: Any
@@ -231,7 +245,7 @@ class CompiledDesign(Design):
 
             self._kernels, self._product = dense, dense.product
             self._X = _read_only(X)
-        super().__init__(X, intercept, weights)
+        super().__init__(X, intercept, weights, mean)
 
     def matmul(self, W: np.ndarray) -> np.ndarray:
         """``Z W``, float64."""
@@ -257,8 +271,8 @@ class CompiledDesign(Design):
             return super().gram(c, dtype)
         self.passes += 1
         G = gram.sparse_gram(self._X, c)
-        if self._mean is not None:
-            m, sums, raw = np.append(self._mean, 0.0), G[:, -1], np.diagonal(G)
+        if self.mean is not None:
+            m, sums, raw = np.append(self.mean, 0.0), G[:, -1], np.diagonal(G)
             G = G - np.outer(m, sums) - np.outer(sums, m) + sums[-1] * np.outer(m, m)
             if np.any(np.diagonal(G) <= CANCELLED * raw):
                 return super().gram(c, dtype)
@@ -286,7 +300,7 @@ class CompiledDesign(Design):
     @property
     def _centre(self) -> np.ndarray:
         """The centre m, zeros if there is none."""
-        return np.zeros(self.X.shape[1]) if self._mean is None else self._mean
+        return np.zeros(self.X.shape[1]) if self.mean is None else self.mean
 
     def _rmatmul(self, U: np.ndarray) -> np.ndarray:
         return self._kernels.rmatmul(self._X, U)
@@ -309,6 +323,7 @@ def design_matrix(
     intercept: bool = True,
     n_outputs: int = 1,
     weights: Array | None = None,
+    mean: Array | None = None,
     compiled: bool = False,
 ) -> Design:
     """The `Design` of `X`, by compiled loops where products with `n_outputs` columns repay them.
@@ -316,4 +331,4 @@ def design_matrix(
     `compiled` asks for them anyway, for parts of a larger problem.
     """
     compiled = compiled or dense_repays(X, n_outputs) or sparse_repays(X, n_outputs)
-    return (CompiledDesign if compiled else Design)(X, intercept, weights)
+    return (CompiledDesign if compiled else Design)(X, intercept, weights, mean)

@@ -115,13 +115,14 @@ class LinearProblem:
     intercept: bool
     compiled: bool = False
 
-    def design(self) -> Design:
-        """The design matrix, centred."""
+    def design(self, mean: Array | None = None) -> Design:
+        """The design matrix, centred at `mean` or at that of its own rows."""
         return design_matrix(
             self.X,
             intercept=self.intercept,
             n_outputs=self.n_outputs,
             weights=self.s,
+            mean=mean,
             compiled=self.compiled,
         )
 
@@ -150,9 +151,14 @@ class LinearProblem:
 
 def _solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **options: Any) -> Result:
     """The solution of `problem`, by the way that costs least."""
-    n_outputs, design = problem.n_outputs, problem.design()
-    if w is None and problem.penalty > 0:
-        w = _start_from_sample(problem, design, solver)
+    n_outputs, passes, mean = problem.n_outputs, 0, None
+    sample = problem.sample() if w is None and problem.penalty > 0 else None
+    if sample is not None:
+        found = _solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
+        w = found.w if found.status is Status.CONVERGED else None
+        passes, mean = -(-found.passes // SAMPLED), sample.design().mean
+    design = problem.design(mean)
+    design.passes += passes
     start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
     start = design.centre(start)
     if problem.loss.shift_invariant:
@@ -166,16 +172,6 @@ def _solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, *
     if problem.penalty == 0 and isinstance(design.X, np.ndarray) and design.shape[1] <= LARGEST_GRAM:
         W = shortest(design, W)
     return replace(result, w=design.uncentre(W).ravel())
-
-
-def _start_from_sample(problem: LinearProblem, design: Design, solver: str) -> Array | None:
-    """The solution of a sample of the rows, near which Newton's method needs fewer passes over all."""
-    sample = problem.sample()
-    if sample is None:
-        return None
-    found = _solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
-    design.passes += -(-found.passes // SAMPLED)
-    return found.w if found.status is Status.CONVERGED else None
 
 
 def _minimize(
