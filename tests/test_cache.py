@@ -117,7 +117,7 @@ def test_without_a_home_nothing_is_kept_and_that_is_said(monkeypatch):
         assert disk_cache.user_folder() is None
 
 
-@pytest.mark.parametrize("change", ["source", "secondorder", "numba", "python"])
+@pytest.mark.parametrize("change", ["source", "secondorder", "numba", "llvmlite", "python", "checks"])
 def test_code_of_other_versions_is_never_looked_at(monkeypatch, tmp_path, change):
     monkeypatch.setenv("SECONDORDER_CACHE_DIR", str(tmp_path))
     source = tmp_path / "helper.py"
@@ -127,6 +127,8 @@ def test_code_of_other_versions_is_never_looked_at(monkeypatch, tmp_path, change
     assert before == disk_cache.folder.__wrapped__()
     if change == "source":
         source.write_text("a = 2")
+    elif change == "checks":
+        monkeypatch.setattr(disk_cache.config, "BOUNDSCHECK", 1)
     elif change == "python":
         monkeypatch.setattr(sys.implementation, "cache_tag", "other")
     else:

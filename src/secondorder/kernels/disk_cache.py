@@ -18,7 +18,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
+from numba.core import config
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
@@ -55,6 +57,8 @@ def folder() -> Path | None:
     for source in sorted(files("secondorder.kernels").iterdir(), key=lambda source: source.name):
         if source.name.endswith((".py", ".pyc")):
             sources.update(source.read_bytes())
+    settings = [getattr(config, name) for name in ("USING_SVML", "OPT", "BOUNDSCHECK")]
+    sources.update(repr((llvmlite.__version__, settings)).encode())
     versions = (secondorder.__version__, sys.implementation.cache_tag, "numba", numba.__version__)
     return parent and parent / "-".join([*map(str, versions), sources.hexdigest()[:16]])
 

@@ -205,11 +205,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             For two classes the log-odds of ``classes_[1]``.
         """
         if self._needs_no_check(X):
-            scores = X @ self.coef_.T + self.intercept_
+            scores = X @ self.coef_.T
         else:
             check_is_fitted(self)
             X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-            scores = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+            scores = safe_sparse_dot(X, self.coef_.T, dense_output=True)
+        scores += self.intercept_
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict(self, X: Any) -> np.ndarray:
