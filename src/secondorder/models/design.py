@@ -273,7 +273,8 @@ class CompiledDesign(Design):
         G = gram.sparse_gram(self._X, c)
         if self.mean is not None:
             m, sums, raw = np.append(self.mean, 0.0), G[:, -1], np.diagonal(G)
-            G = G - np.outer(m, sums) - np.outer(sums, m) + sums[-1] * np.outer(m, m)
+            cross = np.outer(m, sums)
+            G = G - (cross + cross.T) + sums[-1] * np.outer(m, m)
             if np.any(np.diagonal(G) <= CANCELLED * raw):
                 return super().gram(c, dtype)
         return G if self.intercept else G[:-1, :-1]
