@@ -402,7 +402,7 @@ def test_the_preconditioner_follows_from_the_sizes(shape, n_outputs, kind):
     """Of shapes alone: the matrix is a view of one number."""
     design = Design(np.broadcast_to(np.ones(1), shape), True)
     chosen = choose_preconditioner(design, n_outputs, "auto")
-    assert (chosen and chosen._make) is kind
+    assert (chosen and chosen.make) is kind
 
 
 def test_a_preconditioner_is_made_again_when_it_has_been_paid_for():

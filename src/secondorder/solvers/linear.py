@@ -40,6 +40,7 @@ SAMPLED = 16  # rows of which a sample takes one
 SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer to the whole
 ROWS_PER_COLUMN = 50  # a sample has at least so many
 ROWS_PER_CLASS = 10  # and about so many
+FACTORED_RTOL = 0.03  # residual of a Newton system with one output that has a Cholesky factor
 ALIKE = 10  # dense features whose norms differ by less need no scaling
 UNEQUAL = 1000  # sparse entries whose sizes differ by more do
 
@@ -184,13 +185,19 @@ def _minimize(
 ) -> Result:
     """The minimum of the objective for X in the form of `design`, from `w`."""
     curvature = CURVATURES[hessian]
+    # With one output a factor stays so good that a product reduces the residual more than a new step would.
+    factored = preconditioner is not None and preconditioner.make is Cholesky and problem.n_outputs == 1
     single = curvature is GaussNewton and problem.n_outputs > 2 and problem.penalty > 0
     return minimize(
         problem.objective(design),
         w,
         curvature=SingleGaussNewton if single else curvature,
         fallback=GaussNewton if single else None,
-        step=LineSearch(preconditioner=preconditioner, tol=options["tol"]),
+        step=LineSearch(
+            preconditioner=preconditioner,
+            tol=options["tol"],
+            rtol=FACTORED_RTOL if factored else LineSearch.rtol,
+        ),
         **options,
     )
 

@@ -142,7 +142,7 @@ class Refreshed:
         cost: float,
         until: Callable[[Point], Any] | None = None,
     ) -> None:
-        self._make, self._cost, self._until = make, cost, until
+        self.make, self._cost, self._until = make, cost, until
         self._current: Any = None
         self._fresh = False
         self._spent = 0.0 if until else np.inf
@@ -151,7 +151,7 @@ class Refreshed:
         """The preconditioner to use at `point`."""
         self._fresh = self._spent >= self._cost
         if self._fresh:
-            self._current, self._spent = self._make(point), 0.0
+            self._current, self._spent = self.make(point), 0.0
         if self._current is None and self._until is not None:
             return self._until(point)
         return self._current
