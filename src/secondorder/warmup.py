@@ -62,6 +62,7 @@ def _matrices() -> Iterator[Any]:
         X = rng.standard_normal(shape).astype(dtype)
         yield X
         yield np.asfortranarray(X)
+        yield np.repeat(X, 2, axis=1)[:, ::2]
         for index in (np.int32, np.int64):
             sparse = csr_array(X)
             parts = (sparse.data, sparse.indices.astype(index), sparse.indptr.astype(index))

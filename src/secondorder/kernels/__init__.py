@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 
 # Importing Numba and loading the compiled loops costs about half a second, once per process.
 # Below these sizes a whole fit in plain NumPy costs less.
-POINTWISE_ELEMENTS = 2**16
+POINTWISE_ELEMENTS = 2**14
 DENSE_MULTIPLICATIONS = 2**20
 SPARSE_MULTIPLICATIONS = 2**18
 
@@ -56,11 +56,10 @@ def vector_repays(v: Any) -> bool:
 
 
 def dense_repays(X: Any, n_outputs: int) -> bool:
-    """Whether products with the dense `X`, of C or Fortran order, are worth compiled loops."""
+    """Whether products with the dense `X`, of any order, are worth compiled loops."""
     return (
         isinstance(X, np.ndarray)
         and X.dtype in (np.float64, np.float32)
-        and X.flags.forc
         and _either_repays(X.size, X.shape[0], n_outputs, DENSE_MULTIPLICATIONS)
     )
 
