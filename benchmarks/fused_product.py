@@ -58,7 +58,9 @@ def main() -> None:
             two, one = medians(
                 [
                     lambda X=X, H=H, V=V: X.T @ (H @ (X @ V)),
-                    lambda X=X, H=H, V=V, bias=bias: dense.product(X, H.d, H.u, H.shift_invariant, V, bias),
+                    lambda X=X, H=H, V=V, bias=bias: dense.product(
+                        X, H.d, H.u, H.shift_invariant, V, bias, np.zeros(len(V))
+                    ),
                 ]
             )
             share = 4 * n * p * K / one / rate

@@ -25,7 +25,7 @@ from secondorder.solvers import (
 )
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.intercept import solve_intercept
-from secondorder.solvers.linear import SOLVERS, choose_preconditioner
+from secondorder.solvers.linear import SOLVERS, LinearProblem, choose_preconditioner
 from secondorder.solvers.steps import minimize_along
 
 seeds = st.integers(0, 2**32 - 1)
@@ -431,8 +431,63 @@ def test_without_penalty_the_solution_is_the_shortest(seed, n_outputs, intercept
     result = fit_linear(
         X, targets, np.ones(60), loss=loss, n_outputs=n_outputs, penalty=0.0, intercept=intercept, tol=1e-10
     )
+    S = X @ result.w.reshape(-1, n_outputs)[: X.shape[1]] + intercept * result.w[-n_outputs:]
+    np.testing.assert_allclose(np.sum(loss.value(S, targets)), result.value, rtol=1e-7)
     W = result.w.reshape(-1, n_outputs)[: X.shape[1]]
     Z = X - X.mean(axis=0) if intercept else X
     rows = np.linalg.svd(Z)[2][:4]
     np.testing.assert_allclose(rows.T @ (rows @ W), W, atol=1e-6 * np.max(np.abs(W)))
     assert result.status in (Status.CONVERGED, Status.SEPARATED)
+
+
+def test_nearly_collinear_columns_keep_what_they_say():
+    """Directions that are almost null, but tell the classes apart, belong to the shortest solution."""
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((2000, 20))
+    X = rng.standard_normal((2000, 1)) + 1e-6 * Z
+    y = (rng.random(2000) < 1 / (1 + np.exp(-Z @ rng.standard_normal(20)))).astype(float)
+    result = fit_linear(X, y, np.ones(2000), loss=Logistic(), n_outputs=1, penalty=0.0, max_iter=50)
+    S = X @ result.w[:-1, None] + result.w[-1]
+    np.testing.assert_allclose(np.sum(Logistic().value(S, y)), result.value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [Logistic(), Softmax(), Squared()], ids=lambda loss: type(loss).__name__)
+def test_a_start_from_a_sample_leads_to_the_same_optimum(loss):
+    """Also where the sample has no weight, or lacks a class, or there are no classes."""
+    rng = np.random.default_rng(0)
+    n, K = 20_000, 3 if isinstance(loss, Softmax) else 1
+    X = rng.standard_normal((n, 5))
+    S = X @ rng.standard_normal((5, K))
+    y = S[:, 0] if isinstance(loss, Squared) else np.argmax(S + rng.gumbel(size=S.shape), axis=1)
+    y = (S[:, 0] > rng.logistic(size=n)).astype(float) if isinstance(loss, Logistic) else y
+    for s in (np.ones(n), (np.arange(n) < 12).astype(float), np.where(y == np.max(y), 1e-9, 1.0)):
+        problem = LinearProblem(X, y, s, loss, K, 1.0, True, compiled=True)
+        drawn = problem.sample()
+        assert (drawn is not None) == (
+            np.all(s == 1) or (isinstance(loss, Squared) and s[0] == 1 and s[-1] == 1)
+        )
+        result = fit_linear(X, y, s, loss=loss, n_outputs=K, penalty=1.0, tol=1e-10)
+        cold = fit_linear(X, y, s, loss=loss, n_outputs=K, penalty=1.0, tol=1e-10, w=np.zeros(6 * K))
+        assert result.status is Status.CONVERGED
+        np.testing.assert_allclose(result.value, cold.value, rtol=1e-9)
+        np.testing.assert_allclose(result.w, cold.w, atol=1e-3)
+
+
+def test_curvature_in_float32_gives_way_where_it_leads_nowhere():
+    """Features whose differences float32 does not see: the optimum is reached all the same."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4000, 30)) @ rng.standard_normal((30, 30)) + 1e7 * rng.standard_normal((4000, 1))
+    y = rng.integers(0, 3, 4000)
+    result = fit_linear(
+        X, y, np.ones(4000), loss=Softmax(), n_outputs=3, penalty=1e-3, solver="newton-cg", max_iter=300
+    )
+    exact = fit_linear(
+        X, y, np.ones(4000), loss=Softmax(), n_outputs=3, penalty=1e-3, solver="newton-cholesky", max_iter=300
+    )
+    assert exact.status is Status.CONVERGED
+    assert result.status is not Status.CONVERGED or result.value <= exact.value * (1 + 1e-7)
+
+
+def test_class_codes_out_of_range_are_told():
+    with pytest.raises(ValueError, match="class codes from 0 to 3: give 0 to n_outputs - 1 = 2"):
+        fit_linear(np.eye(4), np.arange(4), np.ones(4), loss=Softmax(), n_outputs=3, penalty=1.0)

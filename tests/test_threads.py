@@ -199,3 +199,19 @@ def test_children_forked_while_threads_are_at_work_can_use_theirs(share):
     finally:
         stop.set()
         busy.join()
+
+
+def test_one_blas_thread_is_given_back_after_overlap_and_errors():
+    """Whoever leaves last, and however, BLAS has what it had."""
+    before, count = threads._blas_limits(), threads.n_threads()
+    first, second = threads.one_blas_thread(), threads.one_blas_thread()
+    first.__enter__()
+    assert set(threads._blas_limits()) <= {1}
+    assert threads.n_threads() == count
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(threads._blas_limits()) <= {1}
+    with pytest.raises(ZeroDivisionError), threads.one_blas_thread():
+        raise ZeroDivisionError
+    second.__exit__(None, None, None)
+    assert threads._blas_limits() == before

@@ -108,14 +108,20 @@ def _prepare(W, mean, converted, shift, start, stop):
 
 
 @kernel
-def _gather_parts(parts, mean, sums, out, start, stop):
-    """``out = sum of parts - mean sums'`` over some rows."""
+def _gather_parts(parts, mean, sums, shift_invariant, out, start, stop):
+    """``out = sum of parts - mean sums'`` over some rows, which sum to 0 if shift-invariant."""
     for j in range(start, stop):
         for k in range(out.shape[1]):
             total = -mean[j] * sums[k]
             for part in range(parts.shape[0]):
                 total += parts[part, j, k]
             out[j, k] = total
+        if shift_invariant:
+            excess = 0.0
+            for k in range(out.shape[1]):
+                excess += out[j, k]
+            for k in range(out.shape[1]):
+                out[j, k] -= excess / out.shape[1]
 
 
 def _parts(X: csr_array, n_outputs: int) -> list[tuple[int, int]]:
@@ -176,9 +182,9 @@ def product(
     u = np.empty((0, 0), d.dtype) if u is None else u
     parts = _parts(X, W.shape[1])
     key = (len(parts), *W.shape, d.dtype)
-    if key not in room:
-        room[key] = np.empty(key[:3], d.dtype)
-    partial = room[key]
+    partial = room.pop(key, None)  # out of the reach of other threads
+    if partial is None:
+        partial = np.empty(key[:3], d.dtype)
     sums = np.zeros((len(parts), W.shape[1]), d.dtype)
     run(
         loop,
@@ -191,7 +197,11 @@ def product(
     out = np.empty((len(W) + 1, W.shape[1]))
     run(
         _gather_parts,
-        [(partial, mean, total, out, *rows) for rows in pairwise(row_bounds(len(W), W.size))],
+        [
+            (partial, mean, total, shift_invariant, out, *rows)
+            for rows in pairwise(row_bounds(len(W), W.size))
+        ],
     )
     out[-1] = total
+    room[key] = partial
     return out

@@ -279,33 +279,34 @@ def _product1(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
 
 
 @kernel
-def _convert(X, i, rows, B):
-    """The rows of a block in the order and precision of `B`; what is beyond the columns of X stays."""
+def _convert(X, mean, i, rows, B):
+    """The rows of a block less the mean, in the order and precision of `B`, which may have more columns."""
     p = X.shape[1]
     if X.strides[0] >= X.strides[1]:
         for r in range(rows):
             for j in range(p):
-                B[r, j] = X[i + r, j]
+                B[r, j] = X[i + r, j] - mean[j]
         return
     eights = p - p % 8
     for j in range(0, eights, 8):  # column by column: eight at a time fill a cache line of B
         x0, x1, x2, x3 = X[:, j], X[:, j + 1], X[:, j + 2], X[:, j + 3]
         x4, x5, x6, x7 = X[:, j + 4], X[:, j + 5], X[:, j + 6], X[:, j + 7]
+        m = mean[j : j + 8]
         for r in range(rows):
             b = B[r, j : j + 8]
-            b[0], b[1], b[2], b[3] = x0[i + r], x1[i + r], x2[i + r], x3[i + r]
-            b[4], b[5], b[6], b[7] = x4[i + r], x5[i + r], x6[i + r], x7[i + r]
+            b[0], b[1], b[2], b[3] = x0[i + r] - m[0], x1[i + r] - m[1], x2[i + r] - m[2], x3[i + r] - m[3]
+            b[4], b[5], b[6], b[7] = x4[i + r] - m[4], x5[i + r] - m[5], x6[i + r] - m[6], x7[i + r] - m[7]
     for j in range(eights, p):
         for r in range(rows):
-            B[r, j] = X[i + r, j]
+            B[r, j] = X[i + r, j] - mean[j]
 
 
 @kernel
-def _converted_matmul(X, V, bias, S, start, stop):
+def _converted_matmul(X, mean, V, bias, S, start, stop):
     B = np.zeros((CONVERTED, V.shape[1]), V.dtype)
     for i in range(start, stop, CONVERTED):
         rows = min(CONVERTED, stop - i)
-        _convert(X, i, rows, B)
+        _convert(X, mean, i, rows, B)
         _forward(B, V, S, 0, i, rows)
     for i in range(start, stop):
         for k in range(S.shape[1]):
@@ -313,22 +314,22 @@ def _converted_matmul(X, V, bias, S, start, stop):
 
 
 @kernel
-def _converted_rmatmul(X, U, out, start, stop):
+def _converted_rmatmul(X, mean, U, out, start, stop):
     B = np.zeros((CONVERTED, out.shape[1]), out.dtype)
     for i in range(start, stop, CONVERTED):
         rows = min(CONVERTED, stop - i)
-        _convert(X, i, rows, B)
+        _convert(X, mean, i, rows, B)
         _backward(B, U, out, 0, i, rows)
 
 
 @kernel
-def _converted_product(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
+def _converted_product(X, mean, d, u, shift_invariant, V, bias, out, sums, start, stop):
     n_outputs = V.shape[0]
     B = np.zeros((CONVERTED, V.shape[1]), V.dtype)
     T = np.empty((CONVERTED, n_outputs), V.dtype)
     for i in range(start, stop, CONVERTED):
         rows = min(CONVERTED, stop - i)
-        _convert(X, i, rows, B)
+        _convert(X, mean, i, rows, B)
         _forward(B, V, T, 0, 0, rows)
         for r in range(rows):
             for k in range(n_outputs):
@@ -347,10 +348,12 @@ def _parts(X: np.ndarray, n_outputs: int) -> list[tuple[int, int]]:
 
 def matmul(X: np.ndarray, W: np.ndarray, bias: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """``(X - 1 mean') W + bias`` in float64 for float64 `W` (p, K), whatever the precision of `X`."""
-    bias = bias - mean @ W
     V, S = np.ascontiguousarray(W.T), np.empty((X.shape[0], W.shape[1]))
-    loop = _matmul if X.flags.c_contiguous else _converted_matmul
-    run(loop, [(X, V, bias, S, *part) for part in _parts(X, W.shape[1])])
+    parts = _parts(X, W.shape[1])
+    if X.flags.c_contiguous:
+        run(_matmul, [(X, V, bias - mean @ W, S, *part) for part in parts])
+    else:
+        run(_converted_matmul, [(X, mean, V, bias, S, *part) for part in parts])
     return S
 
 
@@ -358,8 +361,11 @@ def rmatmul(X: np.ndarray, U: np.ndarray) -> np.ndarray:
     """``X' U`` in float64 for float64 `U` (n, K), whatever the precision of `X`."""
     parts = _parts(X, U.shape[1])
     out = np.zeros((len(parts), U.shape[1], X.shape[1]))
-    loop = _rmatmul if X.flags.c_contiguous else _converted_rmatmul
-    run(loop, [(X, U, o, *part) for o, part in zip(out, parts, strict=True)])
+    if X.flags.c_contiguous:
+        run(_rmatmul, [(X, U, o, *part) for o, part in zip(out, parts, strict=True)])
+    else:
+        zero = np.zeros(X.shape[1])
+        run(_converted_rmatmul, [(X, zero, U, o, *part) for o, part in zip(out, parts, strict=True)])
     return out.sum(axis=0).T
 
 
@@ -375,27 +381,32 @@ def product(
     """``[X - 1 mean', 1]' U`` for ``U = H ((X - 1 mean') W + bias)``, in the precision of `d`.
 
     H is given by the fields of an `OutputHessian`. Where X has another precision, or lies column by
-    column, blocks of it are converted on the way.
+    column, blocks of it are centred and converted on the way.
     """
     (p, K), dtype = W.shape, d.dtype
     converted = X.dtype != dtype or not X.flags.c_contiguous
-    V = np.zeros((K, -(-p // LINE) * LINE if converted else p), dtype)
+    V: np.ndarray = np.zeros((K, -(-p // LINE) * LINE if converted else p), dtype)
     V[:, :p] = W.T
-    bias = (bias - mean @ W).astype(dtype)
-    loop = _converted_product if converted else _product1 if K == 1 and u is None else _product
+    narrow = K == 1 and u is None
     u = np.empty((0, 0), dtype) if u is None else u
     parts = _parts(X, K)
-    out = np.zeros((len(parts), *V.shape), dtype)
-    sums = np.zeros((len(parts), K), dtype)
+    out: np.ndarray = np.zeros((len(parts), *V.shape), dtype)
+    sums: np.ndarray = np.zeros((len(parts), K), dtype)
+    loop = _converted_product if converted else _product1 if narrow else _product
+    matrix = (X, mean) if converted else (X,)
+    centre = np.zeros(p) if converted else mean
+    bias = (bias - centre @ W).astype(dtype)
     run(
         loop,
         [
-            (X, d, u, shift_invariant, V, bias, o, total, *part)
+            (*matrix, d, u, shift_invariant, V, bias, o, total, *part)
             for o, total, part in zip(out, sums, parts, strict=True)
         ],
     )
     total = sums.sum(axis=0, dtype=np.float64)
     ZU = np.empty((p + 1, K))
-    ZU[:p] = out.sum(axis=0, dtype=np.float64)[:, :p].T - mean[:, None] * total
+    ZU[:p] = out.sum(axis=0, dtype=np.float64)[:, :p].T - centre[:, None] * total
     ZU[p] = total
+    if shift_invariant:  # then rows sum to 0, but for rounding
+        ZU -= ZU.mean(axis=1, keepdims=True)
     return ZU

@@ -80,9 +80,9 @@ class DiskCache(NullCache):
         target_context.refresh()
         try:
             kept = pickle.loads(self._file(sig, target_context.codegen()).read_bytes())
-        except (OSError, EOFError, pickle.UnpicklingError):
+            return CompileResult._rebuild(target_context, *kept)
+        except Exception:  # a damaged file can raise anything, and is compiled anew
             return None
-        return CompileResult._rebuild(target_context, *kept)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the compiled function `data` for the types `sig`."""

@@ -165,9 +165,12 @@ def _buffer(n_columns: int, dtype: type) -> np.ndarray:
 
 
 def _parts(X: np.ndarray, n_columns: int, n_blocks: int) -> list[tuple[int, int]]:
-    """The rows each thread takes: at least so many that adding up the results costs little."""
-    bounds = row_bounds(X.shape[0], X.size * n_columns * n_blocks // 2)
-    return list(pairwise(bounds)) if 8 * n_columns <= 4 * X.shape[0] else [(0, X.shape[0])]
+    """The rows each thread takes."""
+    n = X.shape[0]
+    results = n_blocks * n_columns**2
+    affordable = max(1, X.size // max(results, 1))  # threads whose results together are no larger than X
+    parts = len(row_bounds(n, X.size * n_columns * n_blocks // 2)) - 1
+    return list(pairwise(np.linspace(0, n, min(parts, affordable) + 1).astype(np.int64)))
 
 
 def gram(X: np.ndarray, mean: np.ndarray, n_columns: int, c: np.ndarray, dtype: type) -> np.ndarray:
@@ -204,9 +207,8 @@ def hessian(
 
 def row_gram(X: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """``(X - 1 mean') (X - 1 mean')'`` in float64, shape (n, n)."""
-    n, p = X.shape
-    parts, B = list(pairwise(row_bounds(p, n * n * p // 2))), _buffer(n, np.float64)
-    parts = parts if 8 * n <= p else [(0, p)]
+    n = X.shape[0]
+    parts, B = _parts(X.T, n, 1), _buffer(n, np.float64)
     out = np.zeros((len(parts), len(B), len(B)))
     run(_row_gram, [(X, mean, B.copy(), o, *part) for o, part in zip(out, parts, strict=True)])
     return _mirrored(out.sum(axis=0))[:n, :n]

@@ -36,7 +36,8 @@ def n_threads() -> int:
         limit = os.environ.get(name, "").split(",")[0]
         if limit.isdigit() and int(limit) > 0:
             limits.append(int(limit))
-    return min(limits + (_blas.limits or _blas_limits()))
+    others = [library.num_threads or 1 for library in _libraries() if library.user_api != "blas"]
+    return min(limits + others + (_blas.limits or _blas_limits()))
 
 
 def _processors() -> int:
@@ -52,9 +53,19 @@ def _libraries() -> list[Any]:
     return [a for a in found if a.internal_api != "blis" and getattr(a, "threading_layer", "") != "disabled"]
 
 
+def _blas_libraries() -> list[Any]:
+    """Those whose limit is one of the process; OpenMP has one for each thread, which stays as it is."""
+    return [library for library in _libraries() if library.user_api == "blas"]
+
+
 def _blas_limits() -> list[int]:
-    """How many threads each library may use."""
-    return [library.num_threads or 1 for library in _libraries()]
+    """How many threads each BLAS may use."""
+    return [library.num_threads or 1 for library in _blas_libraries()]
+
+
+def _set_blas(limits: list[int]) -> None:
+    for library, limit in zip(_blas_libraries(), limits, strict=True):
+        library.set_num_threads(limit)
 
 
 class _Blas:
@@ -71,8 +82,7 @@ class _Blas:
         with self.lock:
             if not self.callers:
                 self.limits = _blas_limits()
-                for library in _libraries():
-                    library.set_num_threads(1)
+                _set_blas([1] * len(self.limits))
             self.callers += 1
         try:
             yield
@@ -80,16 +90,15 @@ class _Blas:
             with self.lock:
                 self.callers -= 1
                 if not self.callers:
-                    for library, limit in zip(_libraries(), self.limits, strict=True):
-                        library.set_num_threads(limit)
+                    _set_blas(self.limits)
                     self.limits = []
 
     def forget(self) -> None:
         """Let go, in a forked child: the callers stayed in the parent, and so may have who held the lock."""
-        limits = self.limits
-        self.__init__()  # type: ignore[misc]  # a new lock, no callers
-        for library, limit in zip(_libraries(), limits, strict=False):
-            library.set_num_threads(limit)
+        self.lock, self.callers = Lock(), 0
+        if self.limits:
+            _set_blas(self.limits)
+            self.limits = []
 
 
 _blas = _Blas()

@@ -81,7 +81,7 @@ def _direction(model: Any, X: Any) -> str:
     k = int(np.argmax(np.max(pull, axis=1)))
     names = getattr(model, "feature_names_in_", np.arange(X.shape[1]))
     leading = [j for j in np.argsort(-pull[k])[:3] if pull[k, j] > 0.01 * np.max(pull[k])]
-    label = model.classes_[k if len(W) > 1 else 1]
+    label = model.classes_.tolist()[k if len(W) > 1 else 1]
     features = ", ".join(str(names[j]) for j in leading)
     return f"They grow most for class {label!r}, along the features {features}."
 

@@ -222,7 +222,7 @@ class Design:
 class CompiledDesign(Design):
     """The same for NumPy and CSR matrices in float64 or float32, by compiled loops over the rows.
 
-    Products sweep X once, in the precision of X; `matmul` and `rmatmul` are float64 always.
+    Products sweep X once, in the precision of H or of X; `matmul` and `rmatmul` are float64 always.
     """
 
     def __init__(
@@ -261,7 +261,7 @@ class CompiledDesign(Design):
         return ZU if self.intercept else ZU[:-1]
 
     def gram(self, c: np.ndarray, dtype: type = np.float64) -> np.ndarray:
-        """``sum_i c_i z_i z_i'``; float64 for a sparse matrix, or where centring one would cancel."""
+        """``sum_i c_i z_i z_i'`` in `dtype`, but float64 for a sparse matrix."""
         from secondorder.kernels import gram
 
         if not issparse(self.X):
@@ -275,8 +275,11 @@ class CompiledDesign(Design):
             m, sums, raw = np.append(self.mean, 0.0), G[:, -1], np.diagonal(G)
             cross = np.outer(m, sums)
             G = G - (cross + cross.T) + sums[-1] * np.outer(m, m)
-            if np.any(np.diagonal(G) <= CANCELLED * raw):
-                return super().gram(c, dtype)
+            left = np.diagonal(G)
+            constant = left <= ROUNDING * raw
+            if np.any((left <= CANCELLED * raw) & ~constant):
+                return super().gram(c)
+            G[constant], G[:, constant] = 0, 0
         return G if self.intercept else G[:-1, :-1]
 
     def row_gram(self) -> np.ndarray:

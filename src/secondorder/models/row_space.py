@@ -5,6 +5,9 @@ import numpy as np
 from secondorder.losses.output_hessian import Array
 from secondorder.models.design import Design
 
+NEARLY_NULL = 1e-13  # eigenvalue of a correlation matrix, relative to the largest, that may be rounding
+UNCHANGED = 1e-7  # change of an output that is none
+
 
 class RowSpace:
     """``X - 1 m' = L Q'`` with orthonormal `Q` (p, r) and `L` (n, r), ``r <= n``: n unknowns, not p.
@@ -50,15 +53,17 @@ class RowSpace:
 def shortest(design: Design, W: np.ndarray) -> np.ndarray:
     """The `W` of least norm, intercepts apart, with the same outputs; one pass over a dense X.
 
-    What lies in the null space of the centred X is taken off. The null space is that of the correlations
-    of the features, as far as their rounding lets it be told, so that their units do not matter.
+    What lies in the null space of the centred X is taken off, if that leaves the outputs as they are. The
+    null space is that of the correlations of the features, so that their units do not matter.
     """
     p = design.X.shape[1]
     G = design.gram(np.ones(design.shape[0]))[:p, :p]
     scale = np.sqrt(np.where(np.diagonal(G) > 0, np.diagonal(G), 1.0))
     squares, U = np.linalg.eigh(G / scale / scale[:, None])
-    null = U[:, squares <= len(squares) * np.finfo(float).eps * squares[-1]] / scale[:, None]
+    null = U[:, squares <= NEARLY_NULL * squares[-1]] / scale[:, None]
     if not null.shape[1]:
         return W
     basis = np.linalg.qr(null)[0]
-    return np.vstack([W[:p] - basis @ (basis.T @ W[:p]), W[p:]])
+    part = np.vstack([basis @ (basis.T @ W[:p]), np.zeros_like(W[p:])])
+    # Rounding hides how small an eigenvalue is; the outputs show whether what is taken off was nothing.
+    return W - part if np.max(np.abs(design.matmul(part))) <= UNCHANGED else W

@@ -82,7 +82,7 @@ def conjugate_gradient(
         Ap = A @ p
         curvature = dot(p, Ap)
         usual = max(usual, curvature / pp)
-        if curvature <= FLAT * usual * pp:
+        if not curvature > FLAT * usual * pp:  # NaN neither
             if np.isfinite(radius):
                 t = _to_boundary(xx, xp, pp, radius)
                 x, r = x + t * p, r - t * Ap

@@ -14,9 +14,9 @@ import numpy as np
 from scipy.sparse import issparse
 
 from secondorder.curvature import GaussNewton, LeadingTerm, SingleGaussNewton
-from secondorder.kernels import dense_repays
+from secondorder.kernels import COMPILING, dense_repays
 from secondorder.kernels.threads import one_blas_thread
-from secondorder.losses import Loss
+from secondorder.losses import Logistic, Loss, Softmax
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
 from secondorder.objective import Objective
@@ -92,14 +92,19 @@ def fit_linear(
     Raises
     ------
     ValueError
-        If `solver` or `hessian` is unknown, or values of X are too large for their squares.
+        If `solver` or `hessian` is unknown, class codes are out of range, or values of X are too large for
+        their squares.
     """
     if solver not in SOLVERS:
         raise ValueError(f"solver={solver!r}: choose one of {', '.join(SOLVERS)}.")
     if hessian not in CURVATURES:
         raise ValueError(f"hessian={hessian!r}: choose one of {', '.join(CURVATURES)}.")
+    if isinstance(loss, Softmax) and y.ndim == 1 and not 0 <= np.min(y) <= np.max(y) < n_outputs:
+        raise ValueError(
+            f"y holds class codes from {np.min(y)} to {np.max(y)}: give 0 to n_outputs - 1 = {n_outputs - 1}."
+        )
     problem = LinearProblem(X, y, s, loss, n_outputs, float(penalty), intercept)
-    with one_blas_thread() if math.prod(X.shape) >= SMALL else nullcontext():
+    with one_blas_thread() if COMPILING and math.prod(X.shape) >= SMALL else nullcontext():
         return _solve(problem, w, solver, hessian, tol=tol, max_iter=max_iter, callback=callback)
 
 
@@ -142,18 +147,25 @@ class LinearProblem:
             return None
         rows = SAMPLED * np.arange(m) + np.random.default_rng(0).integers(0, SAMPLED, m)
         y, s = self.y[rows], self.s[rows]
-        if y.ndim == 1:
-            seen = np.bincount(y.astype(np.intp), weights=s, minlength=max(2, self.n_outputs))
-            if np.min(seen) < np.sum(s) * min(ROWS_PER_CLASS / m, 1):
-                return None
+        if not np.min(self._weights_of_classes(y, s)) > np.sum(s) * ROWS_PER_CLASS / m:
+            return None
         weights = s * (np.sum(self.s) / np.sum(s))
         return replace(self, X=X[rows], y=y, s=weights, compiled=True)
+
+    def _weights_of_classes(self, y: Array, s: Array) -> Array:
+        """What the rows of each class weigh together; of all rows, where there are no classes."""
+        if isinstance(self.loss, Softmax) and y.ndim == 1:
+            return np.bincount(y, weights=s, minlength=self.n_outputs)
+        if isinstance(self.loss, Logistic):
+            return np.array([s @ y, s @ (1 - y)])
+        return np.array([np.sum(s)])
 
 
 def _solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **options: Any) -> Result:
     """The solution of `problem`, by the way that costs least."""
     n_outputs, passes, mean = problem.n_outputs, 0, None
-    sample = problem.sample() if w is None and problem.penalty > 0 else None
+    whole = w is not None or problem.penalty == 0 or hessian != "full" or options["max_iter"] == 0
+    sample = None if whole else problem.sample()
     if sample is not None:
         found = _solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
         w = found.w if found.status is Status.CONVERGED else None
@@ -170,7 +182,8 @@ def _solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, *
         chosen = choose_preconditioner(design, n_outputs, solver)
         result = _minimize(problem, design, start.ravel(), chosen, hessian, options)
     W = result.w.reshape(-1, n_outputs)
-    if problem.penalty == 0 and isinstance(design.X, np.ndarray) and design.shape[1] <= LARGEST_GRAM:
+    tall = isinstance(design.X, np.ndarray) and design.shape[1] <= min(design.shape[0], LARGEST_DENSE)
+    if problem.penalty == 0 and tall:
         W = shortest(design, W)
     return replace(result, w=design.uncentre(W).ravel())
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from secondorder.array_api import dot
+from secondorder.array_api import array_namespace, dot
 from secondorder.curvature import GaussNewton
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective, Point
@@ -15,6 +15,7 @@ from secondorder.solvers.cg import CGStatus
 from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.steps import LineSearch
 
+DRIFT = 1e-4  # part of the largest outputs so far that is more than the last ones where their rounding counts
 PATIENCE = 5  # iterations without any gain that make a stall
 
 
@@ -164,32 +165,28 @@ def minimize(
     if judge is None:
         judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
     verdict = judge.start(point)
-    rows, since = list(history), 0
-
-    def state() -> tuple[float, float, float, int]:
-        norm = np.sqrt(dot(point.gradient, point.gradient))
-        return point.value, float(norm), verdict.gap, objective.X.passes
+    rows = list(history)
 
     def record(*of_step: Any) -> None:
-        row = Iteration(len(rows), *state(), *of_step)
-        rows.append(
-            row._replace(validation_loss=verdict.validation_loss, validation_score=verdict.validation_score)
-        )
+        rows.append(_row(len(rows), point, verdict, *of_step))
         if callback is not None:
             callback(rows[-1])
 
     if rows:
-        value, norm, gap, passes = state()
-        rows[-1] = rows[-1]._replace(value=value, gradient_norm=norm, gap=gap, passes=passes)
+        last = rows[-1]
+        rows[-1] = _row(last.iteration, point, verdict, *last[5:9])
     else:
         record()
+    largest = _largest(point.forward.outputs)
+    since = len(rows) - 1  # the phase before had other variables
     while verdict.status is None and len(rows) <= max_iter:
         taken = rule(point, curvature(point), scale)
         # What a solve that was cut short promises is no estimate of what there is to gain.
         promised = np.inf if taken.cg_status is CGStatus.MAX_ITER else taken.promised
         useful = taken.accepted and judge.worthwhile(point, taken.promised)
         stuck = not useful or _stalled(rows[since:])
-        if fallback is not None and (stuck or taken.cg_status is CGStatus.NEGATIVE_CURVATURE):
+        doubtful = stuck or taken.cg_status is CGStatus.NEGATIVE_CURVATURE or _slow(rows[since:])
+        if fallback is not None and doubtful:
             curvature, fallback, since = fallback, None, len(rows) - 1
             if not useful:
                 continue
@@ -202,8 +199,17 @@ def minimize(
         record(taken.n_products, taken.scale, taken.n_trials, taken.cg_status)
         del before, taken  # they hold arrays as large as the outputs
     status = verdict.status or Status.MAX_ITER
+    if status is Status.CONVERGED and DRIFT * largest > max(1.0, _largest(point.forward.outputs)):
+        point, verdict, status = _looked_at_again(point, verdict, judge, tol)
     w, value = verdict.best or (point.w, point.value)
     return Result(w, status, value, verdict.gap, judge.name, tuple(rows))
+
+
+def _row(iteration: int, point: Point, verdict: Any, *of_step: Any) -> Iteration:
+    """The row of the history for `point`, and for the step that led there."""
+    norm = float(np.sqrt(dot(point.gradient, point.gradient)))
+    row = Iteration(iteration, point.value, norm, verdict.gap, point.objective.X.passes, *of_step)
+    return row._replace(validation_loss=verdict.validation_loss, validation_score=verdict.validation_score)
 
 
 def _check_finite(point: Point) -> None:
@@ -215,6 +221,27 @@ def _check_finite(point: Point) -> None:
             "The gradient overflows at the start: values in X (or weights) are too large for their "
             "products to be represented. Scale the features."
         )
+
+
+def _looked_at_again(point: Point, verdict: Any, judge: Any, tol: float) -> tuple[Point, Any, Status]:
+    """The verdict on `point` with outputs made anew, not updated from step to step from far larger ones."""
+    if not isinstance(judge, DualityGap):
+        return point, verdict, verdict.status
+    point = solve_intercept(point.objective.at(point.w), 1e-6 * tol)
+    verdict = judge.start(point)
+    return point, verdict, verdict.status or Status.PRECISION
+
+
+def _largest(S: Array) -> float:
+    """``max |S|``."""
+    xp = array_namespace(S)
+    return max(float(xp.max(S)), -float(xp.min(S)))
+
+
+def _slow(history: list[Iteration]) -> bool:
+    """Whether the last three steps did not halve the gap."""
+    gaps = [row.gap for row in history]
+    return len(gaps) > 3 and min(gaps[-3:]) > min(gaps[:-3]) / 2
 
 
 def _stalled(history: list[Iteration]) -> bool:
