@@ -1,7 +1,7 @@
 """Loops over rows compiled by Numba, and the rule for when they repay their cost.
 
-Importing this package imports no Numba; its modules (``dense``, ``csr``, ``softmax``, ``logistic``)
-do, and are imported by the first problem large enough. They take and return plain arrays.
+Importing this package imports no Numba; its modules (all but ``threads``) do, and are imported by the
+first problem large enough. They take and return plain arrays.
 """
 
 import os

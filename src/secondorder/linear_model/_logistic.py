@@ -59,7 +59,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
           keeps the factor while conjugate gradients correct it cheaply.
         - "newton-kronecker" does so for the Kronecker product of a class and a feature matrix.
     max_iter : int, default=100
-        Largest number of Newton iterations.
+        Largest number of Newton iterations on all rows. (A tall dense problem starts from the solution of a
+        sample of its rows, which these do not count.)
     warm_start : bool, default=False
         Whether to start from the coefficients of the last fit, if classes and features are the same.
     verbose : int, default=0
@@ -145,8 +146,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            float64 and float32 are used as they are, in C or Fortran order, without a copy (sparse: CSR);
-            anything else is converted to float64.
+            float64 and float32 are used as they are, without a copy of the whole (sparse: CSR); anything else
+            is converted to float64.
         y : array-like of shape (n_samples,)
             Labels, numbers or strings.
         sample_weight : array-like of shape (n_samples,), default=None
