@@ -41,6 +41,7 @@ SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer t
 ROWS_PER_COLUMN = 50  # a sample has at least so many
 ROWS_PER_CLASS = 10  # and about so many
 FACTORED_RTOL = 0.03  # residual of a Newton system with one output that has a Cholesky factor
+FACTOR_AT_ONCE = 20  # the same for a factor, where a Kronecker product would serve
 ALIKE = 10  # dense features whose norms differ by less need no scaling
 UNEQUAL = 1000  # sparse entries whose sizes differ by more do
 
@@ -275,7 +276,7 @@ def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refres
     if solver == "auto" and q <= LARGEST_GRAM and K > 1:
         candidates.append((gram / product, Kronecker))
     for cost, make in candidates:
-        if cost <= WORTH_AT_ONCE:
+        if cost <= (FACTOR_AT_ONCE if make is Cholesky and K > 1 else WORTH_AT_ONCE):
             return Refreshed(make, cost)
     simple = Jacobi if _unscaled(design) else None
     if candidates:
