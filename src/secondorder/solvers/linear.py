@@ -36,7 +36,8 @@ LARGEST_DENSE = 3000  # parameters of a dense Hessian
 LARGEST_GRAM = 5000  # columns of a dense Gram matrix
 WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
 SMALL = 2**14  # entries of X below which BLAS has no use for threads
-SAMPLED = 16  # rows of which a sample takes one
+SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
+SAMPLE_BYTES = 2**25
 SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer to the whole
 ROWS_PER_COLUMN = 50  # a sample has at least so many
 ROWS_PER_CLASS = 10  # and about so many
@@ -141,12 +142,13 @@ class LinearProblem:
         return Objective(Linear(self.n_outputs), self.loss, design, self.y, self.s, strengths.ravel())
 
     def sample(self) -> "LinearProblem | None":
-        """One row of every `SAMPLED` with its weight raised, if it is a problem much like the whole."""
+        """One row of every `SAMPLED` or more, its weight raised, if it is a problem much like the whole."""
         X, n = self.X, self.X.shape[0]
-        m = n // SAMPLED
+        every = max(SAMPLED, math.ceil(getattr(X, "nbytes", 0) / SAMPLE_BYTES))
+        m = n // every
         if not dense_repays(X, self.n_outputs) or m < ROWS_PER_COLUMN * (X.shape[1] + 1):
             return None
-        rows = SAMPLED * np.arange(m) + np.random.default_rng(0).integers(0, SAMPLED, m)
+        rows = every * np.arange(m) + np.random.default_rng(0).integers(0, every, m)
         y, s = self.y[rows], self.s[rows]
         if not np.min(self._weights_of_classes(y, s)) > np.sum(s) * ROWS_PER_CLASS / m:
             return None
@@ -170,7 +172,7 @@ def _solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, *
     if sample is not None:
         found = _solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
         w = found.w if found.status is Status.CONVERGED else None
-        passes, mean = -(-found.passes // SAMPLED), sample.design().mean
+        passes, mean = math.ceil(found.passes * sample.X.shape[0] / problem.X.shape[0]), sample.design().mean
     design = problem.design(mean)
     design.passes += passes
     start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
