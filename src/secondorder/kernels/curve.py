@@ -24,3 +24,14 @@ def curve(d, u, shift_invariant, i, T, r):
         along += u[i, k] * T[r, k]
     for k in range(n_outputs):
         T[r, k] = d[i, k] * T[r, k] - u[i, k] * along
+
+
+@kernel
+def curve_rows(d, u, shift_invariant, i, T, bias, sums):
+    """``H_{i + r} (t_r + bias)`` in place of every row r of `T`, and their sum added to `sums`."""
+    for r in range(T.shape[0]):
+        for k in range(T.shape[1]):
+            T[r, k] += bias[k]
+        curve(d, u, shift_invariant, i + r, T, r)
+        for k in range(T.shape[1]):
+            sums[k] += T[r, k]

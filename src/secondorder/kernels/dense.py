@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from secondorder.kernels.compile import kernel
-from secondorder.kernels.curve import curve
+from secondorder.kernels.curve import curve_rows
 from secondorder.kernels.threads import row_bounds, run
 
 BLOCK_BYTES = 2**19  # rows in flight, to stay in the second-level cache
@@ -215,18 +215,12 @@ def _rmatmul(X, U, out, start, stop):
 
 @kernel
 def _product(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
-    n_outputs = V.shape[0]
     rows = max(4, min(96, BLOCK_BYTES // (X.itemsize * X.shape[1]) // 4 * 4))
-    T = np.empty((rows, n_outputs), V.dtype)
+    T = np.empty((rows, V.shape[0]), V.dtype)
     for i in range(start, stop, rows):
         block = min(rows, stop - i)
         _forward(X, V, T, i, 0, block)
-        for r in range(block):
-            for k in range(n_outputs):
-                T[r, k] += bias[k]
-            curve(d, u, shift_invariant, i + r, T, r)
-            for k in range(n_outputs):
-                sums[k] += T[r, k]
+        curve_rows(d, u, shift_invariant, i, T[:block], bias, sums)
         _backward(X, T, out, i, 0, block)
 
 
@@ -324,19 +318,13 @@ def _converted_rmatmul(X, mean, U, out, start, stop):
 
 @kernel
 def _converted_product(X, mean, d, u, shift_invariant, V, bias, out, sums, start, stop):
-    n_outputs = V.shape[0]
     B = np.zeros((CONVERTED, V.shape[1]), V.dtype)
-    T = np.empty((CONVERTED, n_outputs), V.dtype)
+    T = np.empty((CONVERTED, V.shape[0]), V.dtype)
     for i in range(start, stop, CONVERTED):
         rows = min(CONVERTED, stop - i)
         _convert(X, mean, i, rows, B)
         _forward(B, V, T, 0, 0, rows)
-        for r in range(rows):
-            for k in range(n_outputs):
-                T[r, k] += bias[k]
-            curve(d, u, shift_invariant, i + r, T, r)
-            for k in range(n_outputs):
-                sums[k] += T[r, k]
+        curve_rows(d, u, shift_invariant, i, T[:rows], bias, sums)
         _backward(B, T, out, 0, 0, rows)
 
 

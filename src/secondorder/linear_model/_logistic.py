@@ -312,7 +312,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         if n_classes < 2:
             raise ValueError(
                 "y holds only one class, but a classifier needs at least 2: "
-                f"every label is {self.classes_[0]!r}."
+                f"every label is {self.classes_.tolist()[0]!r}."
             )
         s = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         s = np.require(s, requirements=["C", "W"])  # as the loops are compiled for
