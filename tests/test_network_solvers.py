@@ -252,6 +252,7 @@ def test_divergence_is_told_and_leaves_finite_parameters(solver):
             o, w, judge=PATIENT, solver=solver, learning_rate=1e6, max_iter=50, batch_size=30
         )
     assert result.status is Status.DIVERGED
+    assert np.isfinite(result.value)  # that of the parameters returned
     assert np.all(np.isfinite(result.w))
     assert np.isfinite(o.at(result.w).value)
 

@@ -106,12 +106,13 @@ def minimize_stochastic(
             callback(rows[-1])
 
     record()
+    reached = value  # at w, which a sweep that diverges leaves as it was
     while standing.status is None and len(rows) <= max_iter:
         swept = sweep(objective, w, rule, memory, batch_size, rng)
         standing = judge.follow(swept.value, swept.w, np.inf, standing)
         if standing.status is not Status.DIVERGED:
-            w, memory = swept.w, swept.memory
+            w, memory, reached = swept.w, swept.memory, swept.value
         value, norm = swept.value, swept.gradient_norm
         record()
-    kept, value = standing.best or (w, value)
+    kept, value = standing.best or (w, reached)
     return Result(kept, standing.status or Status.MAX_ITER, value, standing.gap, judge.name, tuple(rows))
