@@ -1,5 +1,7 @@
 """Laws of the losses: derivatives, algebra of the output Hessian, tails."""
 
+from contextlib import nullcontext
+
 import mpmath
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from problems import targets
 from reference import derivative
 from scipy.special import expit
 
+from secondorder.kernels import compiled_at_any_size
 from secondorder.kernels import logistic as logistic_kernels
 from secondorder.kernels import softmax as softmax_kernels
 from secondorder.losses import Logistic, OutputHessian, Softmax, Squared
@@ -125,8 +128,8 @@ def test_tails_keep_their_relative_accuracy(z, compiled):
     S, y, s = np.array([[z]]), np.zeros(1), np.ones(1)
     both = np.array([[0.0, z]])
     if compiled:
-        at, G, d = logistic_kernels.evaluate(S, y, s)
-        got = [at, G[0, 0], d[0, 0]]
+        at, G, d = logistic_kernels.evaluate(S, y, s[:, None])
+        got = [at[0], G[0, 0], d[0, 0]]
         at, G, P = softmax_kernels.evaluate(both, np.array([0]), s)
         also = [at, G[0, 1], -G[0, 0], P[0, 1]]
     else:
@@ -157,11 +160,26 @@ def test_compiled_loops_equal_the_plain_ones(seed, scale):
     np.testing.assert_allclose(G, plain_G, rtol=1e-12, atol=1e-300)
     np.testing.assert_allclose(P, plain_P, rtol=1e-12, atol=1e-300)
     z, y, s = sample(Logistic(), seed, n=9, scale=scale)
-    value, G, d = logistic_kernels.evaluate(z, y, s)
+    value, G, d = logistic_kernels.evaluate(z, y, s[:, None])
     plain_G, plain_H = Logistic().derivatives(z, y, s)
-    np.testing.assert_allclose(value, s @ Logistic().value(z, y), rtol=1e-13, atol=1e-300)
+    np.testing.assert_allclose(value[0], s @ Logistic().value(z, y), rtol=1e-13, atol=1e-300)
     np.testing.assert_allclose(G, plain_G, rtol=1e-13, atol=1e-300)
     np.testing.assert_allclose(d, plain_H.d, rtol=1e-13, atol=1e-300)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@given(seed=seeds, n_models=st.integers(2, 7))
+def test_logistic_models_side_by_side_are_those_alone(seed, n_models, compiled):
+    rng = np.random.default_rng(seed)
+    n = 1100 // n_models + 3  # more than a block
+    S, y, s = rng.normal(0, 3, (n, n_models)), rng.random(n), rng.random((n, n_models))
+    with compiled_at_any_size() if compiled else nullcontext():
+        values, G, H = Logistic().evaluate(S, y, s)
+        for k in range(n_models):
+            alone = Logistic().evaluate(S[:, [k]], y, np.ascontiguousarray(s[:, k]))
+            np.testing.assert_allclose(values[k], alone[0], rtol=1e-14)
+            np.testing.assert_allclose(G[:, [k]], alone[1], rtol=1e-14)
+            np.testing.assert_allclose(H.d[:, [k]], alone[2].d, rtol=1e-14)
 
 
 def test_margin_is_positive_where_the_target_is_on_top():

@@ -1,5 +1,6 @@
 """The objective, and all that is known of it at one point."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -66,7 +67,13 @@ class Point:
     @cached_property
     def value(self) -> float:
         """``E(w)``."""
-        return self._loss[0] + self.penalty_term
+        return float(sum(self.losses)) + self.penalty_term
+
+    @property
+    def losses(self) -> Sequence[float]:
+        """The sums of the loss: one, or one for each of several models."""
+        value = self._loss[0]
+        return [value] if isinstance(value, float) else value
 
     @cached_property
     def penalty_term(self) -> float:
@@ -76,7 +83,7 @@ class Point:
         return 0.5 * dot(self.objective.penalty, self.w**2)
 
     @cached_property
-    def _loss(self) -> tuple[float, Array, OutputHessian]:
+    def _loss(self) -> tuple[float | Array, Array, OutputHessian]:
         o = self.objective
         return o.loss.evaluate(self.forward.outputs, o.y, o.s)
 
@@ -89,6 +96,12 @@ class Point:
     def H(self) -> OutputHessian:
         """``d2E/dS2``, a K x K block for each row."""
         return self._loss[2]
+
+    @cached_property
+    def pull(self) -> tuple[Array, Array]:
+        """The column sums of G, which are the gradient in the intercepts, and those of ``|G|``."""
+        xp, G = array_namespace(self.G), self.G
+        return xp.sum(G, axis=0), xp.sum(xp.abs(G), axis=0)
 
     @cached_property
     def gradient(self) -> Array:

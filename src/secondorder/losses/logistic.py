@@ -19,31 +19,41 @@ class Logistic:
 
     Targets `y` are floats of shape (n,) in [0, 1]; outputs have shape (n, 1). The value is
     ``log1p(exp(-|z|)) + max(z, 0) - y z``, which neither overflows nor loses its tail.
+
+    Outputs of shape (n, K) are those of K models for the same targets, each with weights of its own: s then
+    has shape (n, K) too, and there is one loss for each.
     """
 
     shift_invariant = False
 
     def value(self, S: Array, y: Array) -> Array:
-        """``loss(S_i, y_i)``, shape (n,)."""
+        """``loss(S_i, y_i)``, shape (n,), or (n, K) for several models."""
         xp = array_namespace(S)
-        z = S[:, 0]
-        toward = xp.where(z > 0, (1 - y) * z, -y * z)  # max(z, 0) - y z without its cancellation
-        return toward + xp.log1p(xp.exp(-xp.abs(z)))
+        y = y[:, None]
+        toward = xp.where(S > 0, (1 - y) * S, -y * S)  # max(z, 0) - y z without its cancellation
+        losses = toward + xp.log1p(xp.exp(-xp.abs(S)))
+        return losses[:, 0] if S.shape[1] == 1 else losses
 
     def derivatives(self, S: Array, y: Array, s: Array) -> tuple[Array, OutputHessian]:
-        """``G_i = s_i (p_i - y_i)`` and ``H_i = s_i p_i (1 - p_i)``, for weights `s` of shape (n,)."""
+        """``G_i = s_i (p_i - y_i)`` and ``H_i = s_i p_i (1 - p_i)``, for weights `s` as in `evaluate`."""
         p, q = _sigmoids(S)
-        G = s[:, None] * ((1 - y)[:, None] * p - y[:, None] * q)
-        return G, OutputHessian(s[:, None] * p * q)
+        s = s[:, None] if s.ndim == 1 else s
+        G = s * ((1 - y)[:, None] * p - y[:, None] * q)
+        return G, OutputHessian(s * p * q)
 
-    def evaluate(self, S: Array, y: Array, s: Array) -> tuple[float, Array, OutputHessian]:
-        """``sum_i s_i loss(S_i, y_i)`` and both derivatives; compiled, one sweep with one exponential."""
+    def evaluate(self, S: Array, y: Array, s: Array) -> tuple[Array, Array, OutputHessian]:
+        """``sum_i s_i loss(S_i, y_i)`` and both derivatives; compiled, one sweep with one exponential.
+
+        `s` has shape (n,), or (n, K) for several models, of which each then has a sum.
+        """
         if pointwise_repays(S):
             from secondorder.kernels import logistic
 
-            value, G, d = logistic.evaluate(S, y, s)
-            return value, G, OutputHessian(d)
-        return dot(s, self.value(S, y)), *self.derivatives(S, y, s)
+            values, G, d = logistic.evaluate(S, y, s[:, None] if s.ndim == 1 else s)
+            return float(values[0]) if s.ndim == 1 else values, G, OutputHessian(d)
+        losses = self.value(S, y)
+        value = dot(s, losses) if s.ndim == 1 else array_namespace(S).sum(s * losses.reshape(s.shape), axis=0)
+        return value, *self.derivatives(S, y, s)
 
     def margin(self, S: Array, y: Array) -> Array:
         """``z`` for target 1 and ``-z`` for target 0, shape (n,); soft targets have none."""

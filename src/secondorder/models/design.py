@@ -1,7 +1,7 @@
 """The design matrix of a linear model: every operation that reads X."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from types import ModuleType
 from typing import Any
 
@@ -62,9 +62,16 @@ class Design:
     def rows(self, rows: Any, dtype: Any = None) -> "Design":
         """Some rows of it, with the same centre; a slice of a dense `X` is not copied."""
         X = self.X[rows]
-        part = Design(X if dtype is None else X.astype(dtype, copy=False), self.intercept)
+        part = type(self)(X if dtype is None else X.astype(dtype, copy=False), self.intercept)
         part.mean = self.mean
         return part
+
+    @cached_property
+    def squared_norms(self) -> np.ndarray:
+        """``|z_i|^2`` of the rows of a dense X, shape (n,)."""
+        self.passes += 1
+        norms = [np.einsum("ij,ij->i", Z, Z) for _, Z in self._dense_rows(1)]
+        return np.concatenate(norms)
 
     def matmul(self, W: Array) -> Array:
         """``Z W`` for `W` of shape (p + 1, K), in the precision of `W`."""

@@ -85,6 +85,30 @@ class DualityGap:
         return True
 
 
+def gaps_of_models(point: Point) -> tuple[Array, Array]:
+    """The `duality_gap` and E of each of several logistic models, one for each output."""
+    objective = point.objective
+    K = objective.model.n_outputs
+    last = len(point.w) - n_free_intercepts(point)
+    W, g, penalty = (a[:last].reshape(-1, K) for a in (point.w, point.gradient, objective.penalty))
+    values = point.losses + 0.5 * np.sum(penalty * W**2, axis=0)
+    if not (is_bounded(point) and intercept_is_solved(point)):
+        return np.full(K, np.inf), values
+    with np.errstate(over="ignore"):
+        return 0.5 * np.sum(g**2 / penalty, axis=0), values
+
+
+@dataclass(frozen=True)
+class DualityGaps(DualityGap):
+    """Judges points of several logistic models at once: each has to come to its own relative gap."""
+
+    def start(self, point: Point) -> Verdict:
+        """The verdict on a point."""
+        gaps, values = gaps_of_models(point)
+        arrived = bool(np.all(gaps <= self.tol * np.abs(values)))
+        return Verdict(float(np.sum(gaps)), Status.CONVERGED if arrived else None)
+
+
 @dataclass(frozen=True)
 class NewtonDecrement:
     """Judges points of an objective without penalty, by what the last step promised and where it led.

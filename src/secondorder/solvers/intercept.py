@@ -19,7 +19,8 @@ def intercept_is_solved(point: Point) -> bool:
     """
     if not n_free_intercepts(point):
         return True
-    return bool(np.max(np.abs(np.sum(point.G, axis=0))) <= 0.01 * np.sum(np.abs(point.G)))
+    sums, sizes = point.pull
+    return bool(np.max(np.abs(sums)) <= 0.01 * np.sum(sizes))
 
 
 def solve_intercept(point: Point, tol: float) -> Point:
@@ -31,7 +32,7 @@ def solve_intercept(point: Point, tol: float) -> Point:
     if not n_free_intercepts(point):
         return point
     for _ in range(50):
-        g = np.sum(point.G, axis=0)
+        g = point.pull[0]
         c = -np.linalg.lstsq(point.H.sum(), g, rcond=None)[0]
         decrease = -0.5 * float(g @ c)
         if tol * point.value < decrease <= point.value:  # more than E, which is not negative, is no promise

@@ -6,7 +6,7 @@ they need to be right within a factor of two or so.
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +16,13 @@ from scipy.sparse import issparse
 from secondorder.curvature import GaussNewton, LeadingTerm, SingleGaussNewton
 from secondorder.kernels import COMPILING, dense_repays
 from secondorder.kernels.threads import one_blas_thread
-from secondorder.losses import Logistic, Loss, Softmax
+from secondorder.losses import Logistic, Loss, OutputHessian, Softmax
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
-from secondorder.objective import Objective
+from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import Status
-from secondorder.solvers.minimize import Iteration, Result, minimize
-from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed
+from secondorder.solvers.minimize import Iteration, Result, descend
+from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed, cholesky_for_each
 from secondorder.solvers.steps import LineSearch
 
 CURVATURES = {"full": GaussNewton, "leading": LeadingTerm}
@@ -31,6 +31,7 @@ SOLVERS = ("auto", "newton-cg", "newton-cholesky", "newton-kronecker")
 CALL = 1_000_000  # multiplications made in the time that calling a product costs
 THICK = 6  # times more are made a second in a product of two thick matrices than in one with a thin one
 GATHER = 4  # multiplications a sparse entry is worth
+DOUBLE = 3  # times as long as a product in float32 takes one in float64, all told
 EIGENVECTORS = 9  # q^3 times this is the cost of all eigenvectors of a q x q matrix
 LARGEST_DENSE = 3000  # parameters of a dense Hessian
 LARGEST_GRAM = 5000  # columns of a dense Gram matrix
@@ -42,7 +43,10 @@ SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer t
 ROWS_PER_COLUMN = 50  # a sample has at least so many
 ROWS_PER_CLASS = 10  # and about so many
 FACTORED_RTOL = 0.03  # residual of a Newton system with one output that has a Cholesky factor
-FACTOR_AT_ONCE = 20  # the same for a factor, where a Kronecker product would serve
+FACTOR_AT_ONCE = 60  # the same for a factor, where a Kronecker product would serve
+FLAT = 0.1  # part of the penalty that the curvature of all the rows left out of it may come to
+SOME = 500  # rows looked at before all of them
+MOST = 0.5  # of the rows; more are not worth picking
 ALIKE = 10  # dense features whose norms differ by less need no scaling
 UNEQUAL = 1000  # sparse entries whose sizes differ by more do
 
@@ -106,8 +110,13 @@ def fit_linear(
             f"y holds class codes from {np.min(y)} to {np.max(y)}: give 0 to n_outputs - 1 = {n_outputs - 1}."
         )
     problem = LinearProblem(X, y, s, loss, n_outputs, float(penalty), intercept)
-    with one_blas_thread() if COMPILING and math.prod(X.shape) >= SMALL else nullcontext():
-        return _solve(problem, w, solver, hessian, tol=tol, max_iter=max_iter, callback=callback)
+    with blas_at_rest(X):
+        return solve(problem, w, solver, hessian, tol=tol, max_iter=max_iter, callback=callback)
+
+
+def blas_at_rest(X: Array) -> AbstractContextManager:
+    """One thread for BLAS, where our loops over X need the processors."""
+    return one_blas_thread() if COMPILING and math.prod(X.shape) >= SMALL else nullcontext()
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,13 +173,13 @@ class LinearProblem:
         return np.array([np.sum(s)])
 
 
-def _solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **options: Any) -> Result:
+def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **options: Any) -> Result:
     """The solution of `problem`, by the way that costs least."""
     n_outputs, passes, mean = problem.n_outputs, 0, None
     whole = w is not None or problem.penalty == 0 or hessian != "full" or options["max_iter"] == 0
     sample = None if whole else problem.sample()
     if sample is not None:
-        found = _solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
+        found = solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
         w = found.w if found.status is Status.CONVERGED else None
         passes, mean = math.ceil(found.passes * sample.X.shape[0] / problem.X.shape[0]), sample.design().mean
     design = problem.design(mean)
@@ -179,7 +188,7 @@ def _solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, *
     start = design.centre(start)
     if problem.loss.shift_invariant:
         start = start - start.mean(axis=1, keepdims=True)
-    if solver == "auto" and _worth_reducing(design, n_outputs):
+    if solver == "auto" and worth_reducing(design, n_outputs):
         result = _solve_in_row_space(problem, design, start, hessian, options)
     else:
         chosen = choose_preconditioner(design, n_outputs, solver)
@@ -200,31 +209,73 @@ def _minimize(
     options: dict[str, Any],
 ) -> Result:
     """The minimum of the objective for X in the form of `design`, from `w`."""
-    curvature = CURVATURES[hessian]
+    start = problem.objective(design).at(w)
+    return descend_linear(start, preconditioner, hessian=hessian, **options)[0]
+
+
+def descend_linear(
+    start: Point, preconditioner: Refreshed | None, *, hessian: str = "full", tol: float, **options: Any
+) -> tuple[Result, Point]:
+    """The minimum of a linear model's objective, from a point of it."""
+    curvature, n_outputs = CURVATURES[hessian], start.objective.model.n_outputs
+    coupled, penalised = start.objective.loss.shift_invariant, bool(np.any(start.objective.penalty))
     # With one output a factor stays so good that a product reduces the residual more than a new step would.
-    factored = preconditioner is not None and preconditioner.make is Cholesky and problem.n_outputs == 1
-    single = curvature is GaussNewton and problem.n_outputs > 2 and problem.penalty > 0
-    return minimize(
-        problem.objective(design),
-        w,
-        curvature=SingleGaussNewton if single else curvature,
-        fallback=GaussNewton if single else None,
+    factored = preconditioner is not None and preconditioner.make in (Cholesky, cholesky_for_each)
+    single = curvature is GaussNewton and coupled and n_outputs > 2 and penalised
+    lean = curvature is GaussNewton and penalised
+    fast = SingleGaussNewton if single else GaussNewton
+    return descend(
+        start,
+        curvature=(lambda point: fast(without_flat_rows(point))) if lean else curvature,
+        fallback=GaussNewton if lean else None,
         step=LineSearch(
             preconditioner=preconditioner,
-            tol=options["tol"],
-            rtol=FACTORED_RTOL if factored else LineSearch.rtol,
+            tol=tol if coupled else tol / n_outputs,
+            rtol=FACTORED_RTOL if factored and not coupled else LineSearch.rtol,
         ),
+        tol=tol,
         **options,
     )
 
 
-def _worth_reducing(design: Design, n_outputs: int) -> bool:
-    """Whether the problem is better solved in the row space of X."""
+def without_flat_rows(point: Point) -> Point:
+    """The point for its curvature alone, without rows that hardly have any, should these be the most.
+
+    What they add to the curvature is at most `FLAT` times the penalty in any direction, as the largest
+    eigenvalue of ``z_i z_i' (x) H_i`` is at most ``|z_i|^2 trace(H_i)``. So it is nearly the same.
+    """
+    o, design = point.objective, point.forward.X
+    n = design.shape[0]
+    if not isinstance(design.X, np.ndarray) or n < 2 * SOME:
+        return point
+    limit = FLAT * float(np.max(o.penalty))
+
+    def curved(part: Design, H: OutputHessian, limit: float) -> np.ndarray:
+        """The rows but for those that come to `limit` together, shallow ones first."""
+        depth = part.squared_norms * np.sum(H.diagonal(), axis=1)
+        order = np.argsort(depth)
+        return np.sort(order[np.searchsorted(np.cumsum(depth[order]), limit) :])
+
+    some = slice(None, None, n // SOME)
+    sample = design.rows(some)
+    m = sample.shape[0]
+    if len(curved(sample, point.H.rows(some), limit * m / n)) > MOST * m:
+        return point
+    kept = curved(design, point.H, limit)
+    if not 0 < len(kept) <= MOST * n:
+        return point
+    part = design.rows(kept)
+    objective = replace(o, X=part, y=o.y[kept], s=o.s[kept])
+    return Point(objective, replace(point.forward, X=part, outputs=point.forward.outputs[kept]))
+
+
+def worth_reducing(design: Design, n_outputs: int, n_solves: int = 1) -> bool:
+    """Whether so many solves are better done in the row space of X."""
     n, p = design.X.shape
     if issparse(design.X) or p <= n:
         return False
-    cost = (n * n * p / THICK + EIGENVECTORS * n**3) / _product_cost(design, n_outputs)
-    return cost <= WORTH_AT_ONCE
+    cost = (n * n * p / THICK + EIGENVECTORS * n**3) / product_cost(design, n_outputs)
+    return cost <= WORTH_AT_ONCE * n_solves
 
 
 def _solve_in_row_space(
@@ -252,7 +303,7 @@ def _solve_in_row_space(
     return _minimize(problem, design, lifted, jacobi, hessian, options | {"history": history})
 
 
-def _product_cost(design: Design, n_outputs: int) -> float:
+def product_cost(design: Design, n_outputs: int) -> float:
     """What a product with the curvature costs."""
     entries = GATHER * design.X.nnz if issparse(design.X) else design.shape[0] * design.shape[1]
     return CALL + 2 * n_outputs * entries
@@ -261,12 +312,12 @@ def _product_cost(design: Design, n_outputs: int) -> float:
 def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refreshed | None:
     """The preconditioner for `solver`, one of `SOLVERS`."""
     (n, q), K = design.shape, n_outputs
-    product = _product_cost(design, K)
+    product = product_cost(design, K)
     outer = n * q * q / THICK  # a sum of outer products of rows
     if issparse(design.X):
         outer = min(outer, GATHER * design.X.nnz**2 / n)
-    pairs = 1 if K == 1 else K * (K + 1) / 2
-    hessian = pairs * (outer if K == 1 else n * q * q / THICK) / 2 + (q * K) ** 3 / 6 / THICK
+    pairs = K * (K + 1) / 2
+    hessian = (outer if K == 1 else DOUBLE * pairs * n * q * q / THICK) / 2 + (q * K) ** 3 / 6 / THICK
     gram = outer + EIGENVECTORS * q**3
     if solver == "newton-cholesky":
         return Refreshed(Cholesky, hessian / product)

@@ -159,8 +159,34 @@ def minimize(
     ValueError
         If the gradient at `w` is too large to be squared.
     """
+    return descend(
+        objective.at(w),
+        curvature=curvature,
+        step=step,
+        tol=tol,
+        max_iter=max_iter,
+        callback=callback,
+        fallback=fallback,
+        history=history,
+        judge=judge,
+    )[0]
+
+
+def descend(
+    point: Point,
+    *,
+    curvature: Callable[[Point], Any] = GaussNewton,
+    step: Any = None,
+    tol: float = 1e-8,
+    max_iter: int = 100,
+    callback: Callable[[Iteration], None] | None = None,
+    fallback: Callable[[Point], Any] | None = None,
+    history: tuple[Iteration, ...] = (),
+    judge: Any = None,
+) -> tuple[Result, Point]:
+    """`minimize` from a point whose outputs are known, and the point where it ended."""
     rule = LineSearch(tol=tol) if step is None else step
-    point, scale = solve_intercept(objective.at(w), 1e-6 * tol), rule.initial_scale
+    point, scale = solve_intercept(point, 1e-6 * tol), rule.initial_scale
     _check_finite(point)
     if judge is None:
         judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
@@ -202,7 +228,7 @@ def minimize(
     if status is Status.CONVERGED and DRIFT * largest > max(1.0, _largest(point.forward.outputs)):
         point, verdict, status = _looked_at_again(point, verdict, judge, tol)
     w, value = verdict.best or (point.w, point.value)
-    return Result(w, status, value, verdict.gap, judge.name, tuple(rows))
+    return Result(w, status, value, verdict.gap, judge.name, tuple(rows)), point
 
 
 def _row(iteration: int, point: Point, verdict: Any, *of_step: Any) -> Iteration:

@@ -6,11 +6,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from secondorder.losses import Loss
+from secondorder.losses import Logistic, Loss
 from secondorder.losses.output_hessian import Array
+from secondorder.models import RowSpace, design_matrix
 from secondorder.objective import Point
-from secondorder.solvers.linear import LinearProblem, fit_linear
+from secondorder.solvers.certificate import DualityGaps, Status, gaps_of_models
+from secondorder.solvers.linear import (
+    LinearProblem,
+    blas_at_rest,
+    choose_preconditioner,
+    descend_linear,
+    product_cost,
+    solve,
+    worth_reducing,
+)
 from secondorder.solvers.minimize import Result
+from secondorder.solvers.preconditioners import (
+    ForEach,
+    Jacobi,
+    Refreshed,
+    cholesky_for_each,
+    model_alone,
+)
+from secondorder.solvers.span import best_in_span
+
+TOGETHER_BYTES = 2**27  # of memory for the folds solved together
+SEARCH = 150  # multiplications that a search in a span takes for each output of each row
+ARRAYS = 10  # of the size of the outputs are alive while they are
 
 
 class Fold(NamedTuple):
@@ -52,6 +74,11 @@ def fit_path(
 ) -> Iterator[Stage]:
     """Minimise ``sum_i s_i loss(x_i W + b, y_i) + penalty/2 |W|^2`` for every penalty and every fold.
 
+    The solution on all rows starts from the best combination of those for the penalties before; that on
+    a fold from the best one of the new solution on all rows and of the older ones of both. All use one
+    preconditioner. Folds of two classes are solved together, as columns of one product with X, and a wide
+    dense X is reduced to its row space once. No rows are copied: a fold is a weight for each.
+
     Parameters
     ----------
     X, y, s, loss, n_outputs, intercept, solver, tol, max_iter
@@ -64,28 +91,149 @@ def fit_path(
     Yields
     ------
     Stage
-        One for each penalty.
+        One for each penalty. Its `point` may be in the variables of the row space of X.
     """
-    w = None
+    problem = LinearProblem(X, y, s, loss, n_outputs, 1.0, intercept)
+    with blas_at_rest(X):
+        path = _Path(problem, solver, folds, {"tol": tol, "max_iter": max_iter})
     for penalty in penalties:
-        problem = LinearProblem(X, y, s, loss, n_outputs, float(penalty), intercept)
-        options: dict[str, Any] = {
-            "loss": loss,
-            "n_outputs": n_outputs,
-            "penalty": float(penalty),
-            "intercept": intercept,
-            "solver": solver,
-            "tol": tol,
-            "max_iter": max_iter,
-        }
-        whole = fit_linear(X, y, s, w=w, **options)
-        w = whole.w
-        design = problem.design(np.zeros(X.shape[1]) if intercept else None)
-        point = problem.objective(design).at(w)
+        with blas_at_rest(X):
+            stage = path.advance(float(penalty))
+        yield stage
+
+
+class _Path:
+    """What one stage leaves to the next: the reduced problem, the preconditioners and the last solutions."""
+
+    def __init__(
+        self, problem: LinearProblem, solver: str, folds: Sequence[Fold], options: dict[str, Any]
+    ) -> None:
+        self.problem, self.solver, self.options = problem, solver, options
+        self.design = self.small = problem.design()
+        self.space: RowSpace | None = None
+        if solver == "auto" and worth_reducing(self.design, problem.n_outputs, 1 + len(folds)):
+            self.space = RowSpace(self.design)
+            self.small = design_matrix(self.space.L, intercept=problem.intercept, n_outputs=problem.n_outputs)
+        self.separate = isinstance(problem.loss, Logistic)
+        together = TOGETHER_BYTES // (ARRAYS * 8 * problem.X.shape[0]) if self.separate else 1
+        self.groups = [folds[i : i + max(1, together)] for i in range(0, len(folds), max(1, together))]
+        self.preconditioner = choose_preconditioner(self.small, problem.n_outputs, solver)
+        self.of_groups = [self._for_group(len(group)) for group in self.groups]
+        self.trail: list[np.ndarray] = []  # the last solutions on all rows, newest first
+        self.trails: list[list[np.ndarray]] = [[] for _ in self.groups]
+        self.w: np.ndarray | None = None  # the last one in the variables of X
+
+    def advance(self, penalty: float) -> Stage:
+        """The stage for the next penalty."""
+        problem = replace(self.problem, penalty=penalty)
+        if penalty == 0:
+            return self._without_penalty(problem)
+        trail = self.trail or [np.zeros((self.small.shape[1], problem.n_outputs))]
+        mix = [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
+        whole, point, _ = self._descend(problem, trail, mix, self.preconditioner)
+        W, cells = point.w.reshape(-1, problem.n_outputs), []
+        for group, preconditioner, own in zip(self.groups, self.of_groups, self.trails, strict=True):
+            bases, mix = [W], [1.0]
+            for ours, theirs, weight in zip(own, self.trail, (1.0, 0.0), strict=False):
+                bases, mix = [*bases, ours, theirs], [*mix, weight, -weight]
+            part = self._part(problem, group)
+            result, inner, outer = self._descend(part, bases, mix, preconditioner)
+            own[:] = [inner.w.reshape(-1, part.n_outputs), *own[:1]]
+            cells += self._cells(group, result, outer)
+        self.trail = [W, *self.trail[:2]]
+        whole = self._uncentred(whole, problem.n_outputs)
+        self.w = whole.w
+        return Stage(penalty, whole, point, cells)
+
+    def _part(self, problem: LinearProblem, group: Sequence[Fold]) -> LinearProblem:
+        """The problems of some folds as one: their models are separate outputs, with weights of their own."""
+        if not self.separate:
+            return replace(problem, s=problem.s * group[0].counts)
+        counts = np.column_stack([fold.counts for fold in group])
+        return replace(problem, s=problem.s[:, None] * counts, n_outputs=len(group))
+
+    def _descend(
+        self,
+        problem: LinearProblem,
+        bases: Sequence[np.ndarray],
+        mix: Sequence[float],
+        preconditioner: Refreshed | None,
+    ) -> tuple[Result, Point, Point]:
+        """The solution from the best combination of `bases`, as a point for the reduced X and for X."""
+        self.design.passes = self.small.passes = 0
+        several = problem.s.ndim == 2
+        options = self.options | {"judge": DualityGaps(self.options["tol"]) if several else None}
+        objective, K = problem.objective(self.small), problem.n_outputs
+        shallow = SEARCH * self.small.shape[0] * K > product_cost(self.small, K)
+        if len(bases) == 1 or shallow:
+            W = sum(a * W for a, W in zip(mix, bases, strict=True))
+            start = objective.at(np.broadcast_to(W, (self.small.shape[1], K)).ravel())
+        else:
+            start = best_in_span(objective, bases, mix, K if several else 1)
+        result, inner = descend_linear(start, preconditioner, **options)
+        if self.space is None:
+            return result, inner, inner
+        # The certificate is taken on X itself, and iterations go on there should rounding in L need them.
+        lifted = self.space.lift(inner.w.reshape(-1, problem.n_outputs)).ravel()
+        history = tuple(row._replace(passes=self.design.passes) for row in result.history)
+        start, jacobi = problem.objective(self.design).at(lifted), Refreshed(Jacobi, cost=1)
+        result, outer = descend_linear(start, jacobi, history=history, **options)
+        return result, inner, outer
+
+    def _cells(self, group: Sequence[Fold], result: Result, point: Point) -> list[Cell]:
+        """The solutions of the folds that were solved together."""
+        S, K = point.forward.outputs, self.problem.n_outputs
+        if not self.separate:
+            return [Cell(self._uncentred(result, K), S[group[0].held_out])]
+        cells, tol = [], self.options["tol"]
+        for k, (fold, gap, value) in enumerate(zip(group, *gaps_of_models(point), strict=True)):
+            own = replace(result, w=point.w[k :: len(group)], value=float(value), gap=float(gap))
+            outputs = S[:, k : k + 1]
+            if gap <= tol * abs(value):
+                own = replace(own, status=Status.CONVERGED)
+            elif len(group) > 1:
+                chosen = choose_preconditioner(self.design, 1, self.solver)
+                own, alone = descend_linear(
+                    model_alone(point, k), chosen, history=own.history, **self.options
+                )
+                outputs = alone.forward.outputs
+            cells.append(Cell(self._uncentred(own, 1), outputs[fold.held_out]))
+        return cells
+
+    def _uncentred(self, result: Result, n_outputs: int) -> Result:
+        """The result with the intercept that belongs to X itself."""
+        return replace(result, w=self.design.uncentre(result.w.reshape(-1, n_outputs)).ravel())
+
+    def _for_group(self, n_models: int) -> Refreshed | None:
+        """The preconditioner for some folds: that for all rows, until ones of their own have been earned."""
+        whole = self.preconditioner
+        if not self.separate or whole is None:
+            return whole
+        if whole.make is Jacobi:
+            return Refreshed(Jacobi, cost=1)
+
+        def until(point: Point) -> Any:
+            if whole.current is not None:
+                return ForEach([whole.current] * n_models)
+            return whole.until(point) if whole.until else None
+
+        ratio = product_cost(self.small, 1) / product_cost(self.small, n_models)
+        return Refreshed(cholesky_for_each, whole.cost * n_models * ratio, until)
+
+    def _without_penalty(self, problem: LinearProblem) -> Stage:
+        """The stage for penalty 0: the shortest solutions, each on its own."""
+        K = problem.n_outputs
+
+        def outputs(result: Result) -> Point:
+            return problem.objective(self.design).at(self.design.centre(result.w.reshape(-1, K)).ravel())
+
+        def solved(problem: LinearProblem, w: np.ndarray | None) -> Result:
+            return solve(problem, w, self.solver, "full", callback=None, **self.options)
+
+        whole = solved(problem, self.w)
+        self.w = whole.w
         cells = []
-        for fold in folds:
-            part = replace(problem, s=s * fold.counts)
-            result = fit_linear(X, y, part.s, w=w, **options)
-            S = design.matmul(result.w.reshape(-1, n_outputs))
-            cells.append(Cell(result, S[fold.held_out]))
-        yield Stage(float(penalty), whole, point, cells)
+        for fold in (fold for group in self.groups for fold in group):
+            result = solved(replace(problem, s=problem.s * fold.counts), whole.w)
+            cells.append(Cell(result, outputs(result).forward.outputs[fold.held_out]))
+        return Stage(0.0, whole, outputs(whole), cells)

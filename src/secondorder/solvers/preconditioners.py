@@ -4,15 +4,16 @@ Each is a value made from one `Point`, with ``M @ v``. None changes the solution
 of products that conjugate gradients need on the way to it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 
 from secondorder.curvature import GaussNewton
-from secondorder.models import design_matrix
-from secondorder.objective import Point
+from secondorder.models import Linear, design_matrix
+from secondorder.objective import Objective, Point
 
 
 class Preconditioner(Protocol):
@@ -121,6 +122,31 @@ class Kronecker:
         return np.concatenate([W.ravel(), b.ravel()])
 
 
+class ForEach:
+    """``M_k v_k`` for the parameters v_k of several models of one output each, the columns of v."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._parts = parts
+        self.exact = all(getattr(M, "exact", False) for M in parts)
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        V = v.reshape(-1, len(self._parts))
+        return np.column_stack([M @ column for M, column in zip(self._parts, V.T, strict=True)]).ravel()
+
+
+def cholesky_for_each(point: Point) -> ForEach:
+    """`Cholesky` for each of several logistic models, which are the outputs at `point`."""
+    return ForEach([Cholesky(model_alone(point, k)) for k in range(point.objective.model.n_outputs)])
+
+
+def model_alone(point: Point, k: int) -> Point:
+    """One of several models of one output each."""
+    o, forward, K = point.objective, point.forward, point.objective.model.n_outputs
+    alone = Objective(Linear(1), o.loss, o.X, o.y, np.ascontiguousarray(o.s[:, k]), o.penalty[k::K])
+    S = np.ascontiguousarray(forward.outputs[:, k : k + 1])
+    return Point(alone, replace(forward, parameters=lambda: forward.w[k::K], outputs=S))
+
+
 class Refreshed:
     """A preconditioner kept while it is cheaper to keep than to make.
 
@@ -142,29 +168,29 @@ class Refreshed:
         cost: float,
         until: Callable[[Point], Any] | None = None,
     ) -> None:
-        self.make, self._cost, self._until = make, cost, until
-        self._current: Any = None
+        self.make, self.cost, self.until = make, cost, until
+        self.current: Any = None
         self._fresh = False
         self._spent = 0.0 if until else np.inf
 
     def __call__(self, point: Point) -> Any:
         """The preconditioner to use at `point`."""
-        self._fresh = self._spent >= self._cost
+        self._fresh = self._spent >= self.cost
         if self._fresh:
-            self._current, self._spent = self.make(point), 0.0
-        if self._current is None and self._until is not None:
-            return self._until(point)
-        return self._current
+            self.current, self._spent = self.make(point), 0.0
+        if self.current is None and self.until is not None:
+            return self.until(point)
+        return self.current
 
     @property
     def exact(self) -> bool:
         """Whether what was given out last is the inverse of the curvature at that very point."""
-        return self._fresh and getattr(self._current, "exact", False)
+        return self._fresh and getattr(self.current, "exact", False)
 
     @property
     def budget(self) -> float:
         """The products after which a step had better end: none, unless `make` is still to be earned."""
-        return np.inf if self._current is not None else max(1.0, self._cost - self._spent)
+        return np.inf if self.current is not None else max(1.0, self.cost - self._spent)
 
     def charge(self, products: int) -> None:
         """Count products made with it."""

@@ -69,7 +69,7 @@ class LineSearch:
         """The next point; `scale` is the last step length, which the search does not need."""
         M, exact, max_products = None, False, float(self.max_products)
         if self.preconditioner is not None:
-            M = self.preconditioner(point)
+            M = self.preconditioner(curvature.point)
             exact = self.preconditioner.exact and type(curvature) is GaussNewton
             max_products = min(max_products, self.preconditioner.budget)
         b = -point.gradient

@@ -1,0 +1,171 @@
+"""Laws of the path: every cell is what a fit of its own would find, and costs less."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from secondorder.curvature import GaussNewton
+from secondorder.losses import Logistic, Softmax
+from secondorder.solvers import Status, fit_linear, path
+from secondorder.solvers.linear import FLAT, LinearProblem, without_flat_rows
+from secondorder.solvers.path import Fold, fit_path
+from secondorder.solvers.span import best_in_span
+
+PENALTIES = [100.0, 1.0, 0.01]
+seeds = st.integers(0, 2**32 - 1)
+
+
+def sample(seed, n, p, n_classes, sparse=False):
+    """X, y, s and what else a fit asks for; classes overlap."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p)) * (rng.random((n, p)) < 0.5 if sparse else 1.0)
+    scores = X @ rng.standard_normal((p, n_classes)) / np.sqrt(p) + rng.gumbel(size=(n, n_classes))
+    y = np.argmax(scores, axis=1)
+    y[:n_classes] = range(n_classes)
+    y[n_classes : 2 * n_classes] = range(n_classes)
+    problem = (
+        {"loss": Logistic(), "n_outputs": 1}
+        if n_classes == 2
+        else {"loss": Softmax(), "n_outputs": n_classes}
+    )
+    return (
+        csr_array(X) if sparse else X,
+        y.astype(float) if n_classes == 2 else y,
+        rng.random(n) + 0.5,
+        problem,
+    )
+
+
+def folds_of(n, n_folds, seed=0):
+    """Folds of which each leaves out some rows, and one of which takes others twice."""
+    rng = np.random.default_rng(seed)
+    of_row = np.concatenate([np.arange(n) % 2, rng.permutation(n) % n_folds])[-n:]
+    of_row[:10] = n_folds  # in no fold, so that all classes are in all
+    folds = [Fold((of_row != k).astype(float), np.flatnonzero(of_row == k)) for k in range(n_folds)]
+    folds[0].counts[of_row == 1] *= 2
+    return folds
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize(
+    ("n", "p", "n_classes", "sparse"),
+    [(300, 6, 2, False), (200, 5, 3, False), (40, 90, 2, False), (40, 90, 3, False), (150, 40, 2, True),
+     (150, 40, 4, True), (3000, 12, 2, False), (2000, 30, 3, False)],
+)  # fmt: skip
+def test_every_cell_is_a_fit_of_its_own(n, p, n_classes, sparse, intercept):
+    X, y, s, problem = sample(n, n, p, n_classes, sparse)
+    problem["intercept"] = intercept
+    folds = folds_of(n, 3)
+    for stage in fit_path(X, y, s, PENALTIES, folds=folds, tol=1e-10, **problem):
+        own = fit_linear(X, y, s, penalty=stage.penalty, tol=1e-10, **problem)
+        assert stage.whole.status is Status.CONVERGED
+        np.testing.assert_allclose(stage.whole.value, own.value, rtol=2e-10)
+        np.testing.assert_allclose(stage.whole.w, own.w, atol=3e-4)
+        for fold, cell in zip(folds, stage.folds, strict=True):
+            own = fit_linear(X, y, s * fold.counts, penalty=stage.penalty, tol=1e-10, **problem)
+            assert cell.result.status is Status.CONVERGED
+            assert cell.result.relative_gap <= 1e-10
+            np.testing.assert_allclose(cell.result.value, own.value, rtol=2e-10)
+            np.testing.assert_allclose(cell.result.w, own.w, atol=3e-4)
+            W = cell.result.w.reshape(-1, problem["n_outputs"])
+            S = X[fold.held_out] @ W[:p] + (W[p] if intercept else 0)
+            np.testing.assert_allclose(cell.outputs, S, rtol=1e-7, atol=1e-7)
+
+
+def test_folds_come_out_the_same_together_and_one_by_one(monkeypatch):
+    X, y, s, problem = sample(0, 200, 5, 2)
+    folds = folds_of(200, 4)
+    together = list(fit_path(X, y, s, PENALTIES, folds=folds, tol=1e-12, **problem))
+    monkeypatch.setattr(path, "TOGETHER_BYTES", 0)
+    for a, b in zip(together, fit_path(X, y, s, PENALTIES, folds=folds, tol=1e-12, **problem), strict=True):
+        for one, other in zip(a.folds, b.folds, strict=True):
+            np.testing.assert_allclose(one.result.value, other.result.value, rtol=1e-11)
+            np.testing.assert_allclose(one.outputs, other.outputs, atol=1e-4)
+
+
+@pytest.mark.parametrize("solver", ["newton-cg", "newton-cholesky", "newton-kronecker"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_solvers_agree(solver, n_classes):
+    X, y, s, problem = sample(1, 150, 8, n_classes)
+    folds = folds_of(150, 3)
+    for stage in fit_path(X, y, s, PENALTIES, folds=folds, tol=1e-10, solver=solver, **problem):
+        for fold, cell in zip(folds, stage.folds, strict=True):
+            own = fit_linear(X, y, s * fold.counts, penalty=stage.penalty, tol=1e-10, **problem)
+            np.testing.assert_allclose(cell.result.value, own.value, rtol=2e-10)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_no_penalty_at_the_end(n_classes):
+    X, y, s, problem = sample(2, 400, 4, n_classes)
+    folds = folds_of(400, 3)
+    last = list(fit_path(X, y, s, [1.0, 0.0], folds=folds, tol=1e-9, **problem))[-1]
+    for fold, cell in zip(folds, last.folds, strict=True):
+        own = fit_linear(X, y, s * fold.counts, penalty=0.0, tol=1e-9, **problem)
+        np.testing.assert_allclose(cell.result.value, own.value, rtol=1e-8)
+        assert cell.result.status is Status.CONVERGED
+    np.testing.assert_allclose(last.point.value, last.whole.value, rtol=1e-12)
+
+
+def test_penalties_are_read_one_by_one():
+    X, y, s, problem = sample(3, 60, 3, 2)
+    seen = []
+
+    def penalties():
+        for penalty in PENALTIES:
+            seen.append(penalty)
+            yield penalty
+
+    stages = fit_path(X, y, s, penalties(), **problem)
+    for k in range(len(PENALTIES)):
+        next(stages)
+        assert len(seen) == k + 1
+
+
+def test_solutions_nearby_save_iterations():
+    X, y, s, problem = sample(4, 2000, 60, 3)
+    penalties = np.logspace(2, -3, 8)
+    stages = list(fit_path(X, y, s, penalties, folds=folds_of(2000, 4), tol=1e-6, **problem))
+    cold = [fit_linear(X, y, s, penalty=penalty, tol=1e-6, **problem).n_iter for penalty in penalties]
+    warm = [stage.whole.n_iter for stage in stages]
+    on_folds = [cell.result.n_iter for stage in stages for cell in stage.folds]
+    assert sum(warm) <= 0.7 * sum(cold)
+    assert sum(on_folds) <= 4 * 0.5 * sum(cold)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, n_classes=st.sampled_from([2, 3]), n_bases=st.integers(2, 4))
+def test_the_best_in_a_span_is_stationary_there(seed, n_classes, n_bases):
+    X, y, s, problem = sample(seed % 100, 50, 4, n_classes)
+    K = problem["n_outputs"]
+    linear = LinearProblem(X, y, s, problem["loss"], K, 1.0, True)
+    objective = linear.objective(linear.design())
+    rng = np.random.default_rng(seed)
+    bases = [0.3 * rng.standard_normal((5, K)) for _ in range(n_bases)]
+    mix = rng.standard_normal(n_bases)
+    start = objective.at(sum(a * W for a, W in zip(mix, bases, strict=True)).ravel())
+    found = best_in_span(objective, bases, mix)
+    assert found.value <= start.value * (1 + 1e-12)
+    np.testing.assert_allclose(found.forward.outputs, objective.at(found.w).forward.outputs, atol=1e-9)
+    # No member of the span is much better.
+    slopes = np.array([W.ravel() @ found.gradient for W in bases])
+    B = np.array([[U.ravel() @ (GaussNewton(found) @ V.ravel()) for V in bases] for U in bases])
+    assert 0.5 * slopes @ np.linalg.lstsq(B, slopes, rcond=1e-12)[0] <= 0.01 * found.value
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_rows_left_out_hardly_change_the_curvature(n_classes):
+    X, y, s, problem = sample(5, 4000, 6, n_classes)
+    penalty, K = 0.01, problem["n_outputs"]
+    linear = LinearProblem(X, y, s, problem["loss"], K, penalty, True)
+    objective = linear.objective(linear.design())
+    far = objective.at(40 * np.random.default_rng(0).standard_normal(7 * K))
+    lean = without_flat_rows(far)
+    assert lean.forward.X.shape[0] < 2000
+    difference = GaussNewton(far).dense() - GaussNewton(lean).dense()
+    eigenvalues = np.linalg.eigvalsh(difference)
+    assert eigenvalues[0] >= -1e-9
+    assert eigenvalues[-1] <= FLAT * penalty
+    near = objective.at(np.zeros(7 * K))
+    assert without_flat_rows(near) is near
