@@ -1,4 +1,4 @@
-"""The product with one block of the Hessian of a loss."""
+"""The product with blocks of the Hessian of a loss."""
 
 from secondorder.kernels.compile import kernel
 
@@ -27,11 +27,36 @@ def curve(d, u, shift_invariant, i, T, r):
 
 
 @kernel
+def _scale_rows(d, i, T, bias, sums):
+    """`curve_rows` for zero `u`, output by output."""
+    for k in range(T.shape[1]):
+        b, total = bias[k], T.dtype.type(0)
+        for r in range(T.shape[0]):
+            t = d[i + r, k] * (T[r, k] + b)
+            T[r, k] = t
+            total += t
+        sums[k] += total
+
+
+@kernel
 def curve_rows(d, u, shift_invariant, i, T, bias, sums):
     """``H_{i + r} (t_r + bias)`` in place of every row r of `T`, and their sum added to `sums`."""
+    n_outputs, zero = T.shape[1], T.dtype.type(0)
+    if u.size == 0:
+        _scale_rows(d, i, T, bias, sums)
+        return
     for r in range(T.shape[0]):
-        for k in range(T.shape[1]):
-            T[r, k] += bias[k]
-        curve(d, u, shift_invariant, i + r, T, r)
-        for k in range(T.shape[1]):
-            sums[k] += T[r, k]
+        largest, origin, along = -T.dtype.type(1), zero, zero
+        for k in range(n_outputs if shift_invariant else 0):
+            larger = d[i + r, k] > largest
+            largest = d[i + r, k] if larger else largest
+            origin = T[r, k] + bias[k] if larger else origin
+        for k in range(n_outputs):
+            along += u[i + r, k] * (T[r, k] + bias[k] - origin)
+        for k in range(n_outputs):
+            T[r, k] = d[i + r, k] * (T[r, k] + bias[k] - origin) - u[i + r, k] * along
+    for k in range(n_outputs):
+        total = zero
+        for r in range(T.shape[0]):
+            total += T[r, k]
+        sums[k] += total
