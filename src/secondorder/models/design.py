@@ -133,7 +133,7 @@ class Design:
         return R
 
     def quadratic_forms(self, C: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """``z_i' C_kl z_i`` for `C` of shape (K, K, p + 1, p + 1) with ``C_lk = C_kl'``, block by block of rows.
+        """``z_i' C_kl z_i`` for `C` of shape (K, K, p + 1, p + 1) with ``C_lk = C_kl'``, by blocks of rows.
 
         Every block is the slice of its rows and an array of shape (rows, K, K), symmetric.
         """

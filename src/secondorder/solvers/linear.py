@@ -19,7 +19,7 @@ from secondorder.kernels.threads import one_blas_thread
 from secondorder.losses import Logistic, Loss, Softmax
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
-from secondorder.objective import Objective
+from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import Status
 from secondorder.solvers.minimize import Iteration, Result, minimize
 from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed
@@ -140,6 +140,11 @@ class LinearProblem:
         if self.intercept:
             strengths[-1] = 0.0
         return Objective(Linear(self.n_outputs), self.loss, design, self.y, self.s, strengths.ravel())
+
+    def at(self, w: Array) -> Point:
+        """The objective at the parameters `w` (P,) as `fit_linear` returns them."""
+        design = self.design()
+        return self.objective(design).at(design.centre(w.reshape(-1, self.n_outputs)).ravel())
 
     def sample(self) -> "LinearProblem | None":
         """One row of every `SAMPLED` or more, its weight raised, if it is a problem much like the whole."""
