@@ -145,6 +145,15 @@ def test_the_row_space_changes_nothing(K, intercept, dtype):
     np.testing.assert_allclose(leave_one_out(dense.at(w)), leave_one_out(sparse.at(w)), rtol=1e-7)
 
 
+def test_features_may_be_penalised_unevenly():
+    """Then a wide matrix has no row space to go to, as a sparse one."""
+    X, codes = overlapping(3, 15, 20)
+    points = [classify(held, codes, 1.0).at(np.ones(63)) for held in (X, csr_array(X))]
+    uneven = [replace(point.objective, penalty=np.repeat(np.arange(21.0)[::-1], 3)) for point in points]
+    dense, sparse = (leave_one_out(objective.at(np.ones(63))) for objective in uneven)
+    np.testing.assert_allclose(dense, sparse, rtol=1e-9)
+
+
 @pytest.mark.parametrize("dtype", ["f8", "f4"])
 @pytest.mark.parametrize("K", [2, 3])
 def test_compiled_loops_change_nothing(K, dtype):
@@ -180,8 +189,17 @@ def test_without_penalty_a_repeated_column_changes_nothing():
     np.testing.assert_allclose(S_loo, leave_one_out(problem.at(W.ravel())), rtol=1e-5)
 
 
-def test_a_leverage_of_1_leaves_the_outputs_finite():
-    """A row alone with its class, or with its feature, and next to no penalty."""
+def test_a_row_that_is_all_the_data_has_a_leverage_of_1():
+    """Rounding must not make it more, or the system of the row singular."""
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        X, s = rng.standard_normal((3, 2)), np.array([1.0, 0.0, 0.0])
+        problem = LinearProblem(X, np.array([0, 1, 1]), s, Softmax(), 2, 0.1, True)
+        assert np.all(np.isfinite(leave_one_out(problem.at(3 * rng.standard_normal(6)))))
+
+
+def test_a_row_alone_with_its_class_or_feature_leaves_the_outputs_finite():
+    """With next to no penalty too."""
     X = np.vstack([np.eye(6), np.zeros((3, 6))])
     for codes in (np.array([0, 1, 2, 0, 1, 0, 1, 0, 1]), np.array([0, 1, 0, 0, 1, 0, 1, 0, 1])):
         for C in (1.0, 1e6, 1e12):
@@ -190,10 +208,12 @@ def test_a_leverage_of_1_leaves_the_outputs_finite():
 
 
 def test_too_many_parameters_are_told():
-    X = csr_array(np.eye(8, 6000))
-    problem = classify(X, np.arange(8) % 2, 1.0)
+    """Those of the row space are few."""
+    X, codes, w = np.eye(8, 6000), np.arange(8) % 2, np.zeros(6001)
+    assert leave_one_out(classify(X, codes, 1.0).at(w)).shape == (8, 1)
+    problem = classify(csr_array(X), codes, 1.0)
     with pytest.raises(ValueError, match=r"6001 parameters is too large.*cross-validation with folds"):
-        leave_one_out(problem.at(np.zeros(6001)))
+        leave_one_out(problem.at(w))
 
 
 def test_equal_changes_of_all_classes_are_none():
@@ -221,11 +241,12 @@ def test_the_error_is_estimated_without_bias():
     w = solution(problem)
     S_loo = leave_one_out(problem.at(w))
     truth = refit_some(problem, w, S_loo, n_rows=40)
+    order = np.argsort(truth.rows)
+    exact = truth.exact[order]
+    assert truth.error == pytest.approx(mean_loss(problem, S_loo) - mean_loss(problem, exact), abs=1e-12)
     errors = np.array([refit_some(problem, w, S_loo, seed=seed).error for seed in range(40)])
     assert abs(errors.mean() - truth.error) < 3 * errors.std() / 40**0.5
-    order = np.argsort(truth.rows)
-    exact = problem.loss.value(truth.exact[order], problem.y)
-    parts = s * (problem.loss.value(S_loo, problem.y) - exact) / s.mean()
+    parts = s * (problem.loss.value(S_loo, problem.y) - problem.loss.value(exact, problem.y)) / s.mean()
     assert np.mean((errors - truth.error) ** 2) < 0.2 * parts.var() / 5
 
 
