@@ -139,6 +139,20 @@ class Design:
             A[:, k, :, k] = D[k]
         return R
 
+    def quadratic_forms(self, C: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """``z_i' C_kl z_i`` for `C` of shape (K, K, p + 1, p + 1) with ``C_lk = C_kl'``, by blocks of rows.
+
+        Every block is the slice of its rows and an array of shape (rows, K, K), symmetric.
+        """
+        self.passes += 1
+        K = len(C)
+        for rows, Z in self._dense_rows(1 + K * K // self.shape[1]):
+            Q = np.empty((len(Z), K, K))
+            for k in range(K):
+                for m in range(k + 1):
+                    Q[:, k, m] = Q[:, m, k] = np.einsum("ij,ij->i", Z @ C[k, m], Z)
+            yield rows, Q
+
     def row_gram(self) -> np.ndarray:
         """``(X - 1 m') (X - 1 m')'`` of the dense X in float64, shape (n, n)."""
         self.passes += 1

@@ -5,8 +5,9 @@ from secondorder.solvers.cg import CGResult, CGStatus, conjugate_gradient
 from secondorder.solvers.diagonal_lm import DiagonalLM
 from secondorder.solvers.first_order import SGD, AdaGrad, Adam, Nesterov, RMSProp
 from secondorder.solvers.hessian_free import HessianFree
+from secondorder.solvers.leave_one_out import Refits, leave_one_out, refit_some, refit_without
 from secondorder.solvers.levenberg_marquardt import LevenbergMarquardt
-from secondorder.solvers.linear import fit_linear
+from secondorder.solvers.linear import LinearProblem, fit_linear
 from secondorder.solvers.minimize import Iteration, Result, minimize
 from secondorder.solvers.network import fit_network, resume_network
 from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed
@@ -29,9 +30,11 @@ __all__ = [
     "Kronecker",
     "LevenbergMarquardt",
     "LineSearch",
+    "LinearProblem",
     "Nesterov",
     "Progress",
     "RMSProp",
+    "Refits",
     "Refreshed",
     "Result",
     "Status",
@@ -41,7 +44,10 @@ __all__ = [
     "conjugate_gradient",
     "fit_linear",
     "fit_network",
+    "leave_one_out",
     "minimize",
     "minimize_stochastic",
+    "refit_some",
+    "refit_without",
     "resume_network",
 ]

@@ -150,6 +150,11 @@ class LinearProblem:
             strengths[-1] = 0.0
         return Objective(Linear(self.n_outputs), self.loss, design, self.y, self.s, strengths.ravel())
 
+    def at(self, w: Array) -> Point:
+        """The objective at the parameters `w` (P,) as `fit_linear` returns them."""
+        design = self.design()
+        return self.objective(design).at(design.centre(w.reshape(-1, self.n_outputs)).ravel())
+
     def sample(self) -> "LinearProblem | None":
         """One row of every `SAMPLED` or more, its weight raised, if it is a problem much like the whole."""
         X, n = self.X, self.X.shape[0]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
+from scipy.linalg.lapack import dpotri
 
 from secondorder.curvature import GaussNewton
 from secondorder.models import Linear, design_matrix
@@ -34,30 +35,44 @@ class Jacobi:
         return self._inverse * v
 
 
-class Cholesky:
-    """``M = B^-1`` from the Cholesky factor of the dense Gauss-Newton matrix `B`. One pass over X.
+class ScaledCholesky:
+    """``B^-1`` by the Cholesky factor of a dense positive semidefinite `B`, which is overwritten.
 
-    `B` is brought to unit diagonal, and as much of the identity is added as the factorisation needs.
+    `B` is brought to unit diagonal, and as much of the identity is added as the factorisation needs: hardly
+    any where all parameters but intercepts are `penalised`. Without penalty `B` may be singular, and what
+    rounding leaves of its null space is not to be taken for curvature.
     """
 
-    def __init__(self, point: Point) -> None:
-        B = GaussNewton(point).dense()
-        if point.objective.loss.shift_invariant:
-            _fill_shifts(B, point.objective.model.n_outputs)
+    def __init__(self, B: np.ndarray, penalised: bool) -> None:
         diagonal = np.diagonal(B)
         self._scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
         B *= self._scale
         B *= self._scale[:, None]
         eps = np.finfo(float).eps
-        penalised = np.all(point.objective.penalty[: len(B) - point.forward.n_intercepts] > 0)
-        # Without penalty B may be singular, and what rounding leaves of its null space is not to be
-        # taken for curvature.
         ridge = len(B) * eps if penalised else np.sqrt(eps)
         self._factor, added = _cholesky(B, ridge)
         self.exact = bool(penalised and added == ridge)
 
     def __matmul__(self, v: np.ndarray) -> np.ndarray:
         return self._scale * cho_solve(self._factor, self._scale * v, check_finite=False)
+
+    def inverse(self) -> np.ndarray:
+        """``B^-1`` written out."""
+        lower, _ = dpotri(self._factor[0], lower=True)
+        lower *= self._scale
+        lower *= self._scale[:, None]
+        return np.tril(lower) + np.tril(lower, -1).T
+
+
+class Cholesky(ScaledCholesky):
+    """``M = B^-1`` from the Cholesky factor of the dense Gauss-Newton matrix `B`. One pass over X."""
+
+    def __init__(self, point: Point) -> None:
+        B = GaussNewton(point).dense()
+        if point.objective.loss.shift_invariant:
+            _fill_shifts(B, point.objective.model.n_outputs)
+        penalised = np.all(point.objective.penalty[: len(B) - point.forward.n_intercepts] > 0)
+        super().__init__(B, bool(penalised))
 
 
 def _fill_shifts(B: np.ndarray, n_outputs: int) -> None:
