@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from secondorder.linear_model import LogisticRegression, _logistic
+from secondorder.linear_model import LogisticRegression, _classifier
 from secondorder.solvers.linear import SOLVERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -341,7 +341,7 @@ def test_plain_rows_are_not_checked_and_answered_the_same(problem, monkeypatch, 
     model = LogisticRegression().fit(X.astype(dtype), y)
     X = X[rows].astype(dtype)
     checked = getattr(model, method)(pd.DataFrame(X))
-    monkeypatch.setattr(_logistic, "validate_data", None)
+    monkeypatch.setattr(_classifier, "validate_data", None)
     plain = getattr(model, method)(X)
     assert plain.dtype == checked.dtype
     rounding = 100 * np.finfo(dtype).eps
