@@ -14,7 +14,7 @@ HOLDS = 100  # times the curvature along the gradient is a penalty that leaves 1
 STEPS = 8  # from there to the curvature of the flattest coefficient
 SMALLEST_STEP = 6  # ratio of penalties, and the usual one: with the next step about 10 in all
 LARGEST_STEP = 100
-UNCHANGED = 1e-3  # decrease of the loss, as part of that so far, which is none
+UNCHANGED = 1e-2  # decrease of the loss, as part of that so far, which is none
 MOST = 20
 
 
