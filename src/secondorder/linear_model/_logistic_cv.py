@@ -15,13 +15,14 @@ from sklearn.utils.metadata_routing import (
     _routing_enabled,
     process_routing,
 )
+from sklearn.utils.validation import check_is_fitted
 
 from secondorder.linear_model._callbacks import Task, with_callbacks
 from secondorder.linear_model._classifier import LinearClassifier, TrainingData
 from secondorder.linear_model._logistic import LogisticRegression
 from secondorder.linear_model._path import Grid, warn_of
 from secondorder.linear_model._report import print_stage
-from secondorder.linear_model._scoring import HeldOutScorer, reads_outputs, scorer_of
+from secondorder.linear_model._scoring import HeldOutScorer, knowing, reads_outputs, scorer_of
 from secondorder.solvers import Result, Status
 from secondorder.solvers.path import Fold, Stage
 
@@ -223,8 +224,9 @@ class LogisticRegressionCV(LinearClassifier):
         float
         """
         _raise_for_params(score_params, self, "score")
+        check_is_fitted(self)
         routed = self._route("score", sample_weight, score_params)
-        return self._scorer()(self, X, y, **routed.scorer.score)
+        return float(knowing(self._scorer(), self.classes_)(self, X, y, **routed.scorer.score))
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Which metadata go to splitter and scorer; see scikit-learn's guide to metadata routing."""
@@ -286,6 +288,8 @@ class LogisticRegressionCV(LinearClassifier):
                     "use a splitter that shares out all classes, as StratifiedKFold or StratifiedGroupKFold, "
                     "fewer folds, or leave out classes with so few rows."
                 )
+            if not len(rows[test]):
+                raise ValueError(f"Fold {i} holds out no rows: there is nothing to score.")
             folds.append(Fold(counts, rows[test]))
         if not folds:
             raise ValueError(f"cv={self.cv!r} gives no folds.")

@@ -39,10 +39,10 @@ def knowing(scorer: Any, classes: np.ndarray) -> Any:
     names = inspect.signature(scorer._score_func).parameters
     if "labels" not in names:
         return scorer
-    known = {"labels": classes}
-    of_two = len(classes) == 2 and scorer._kwargs.get("average", "binary") == "binary"
-    if of_two and "pos_label" in names:
-        known["pos_label"] = classes[-1]
+    known: dict[str, Any] = {"labels": classes}
+    if "pos_label" in names:
+        of_two = len(classes) == 2 and scorer._kwargs.get("average", "binary") == "binary"
+        known["pos_label"] = classes[-1] if of_two else None
     return make_scorer(
         scorer._score_func,
         greater_is_better=scorer._sign == 1,

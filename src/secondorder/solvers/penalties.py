@@ -14,7 +14,7 @@ HOLDS = 100  # times the curvature along the gradient is a penalty that leaves 1
 STEPS = 8  # from there to the curvature of the flattest coefficient
 SMALLEST_STEP = 6  # ratio of penalties, and the usual one: with the next step about 10 in all
 LARGEST_STEP = 100
-UNCHANGED = 1e-2  # decrease of the loss, as part of that so far, which is none
+UNCHANGED = 0.01  # decrease of the loss, as part of that so far, which is none
 MOST = 20
 
 
@@ -25,8 +25,8 @@ class UnfoldingPenalties:
     coefficients are 1 % of what they would be without penalty. The ratio is such that `STEPS` steps lead
     to the smallest positive element of the diagonal of B, the curvature of the coefficient that needs the
     weakest penalty to show, but between `SMALLEST_STEP` and `LARGEST_STEP`. The last is the first
-    beyond that element with which the loss falls by no more than `UNCHANGED` of all it fell before, or that
-    numbered `MOST`. For separable classes the loss falls to 0, so that the sequence ends for them, too.
+    beyond that element with which, twice in a row, the loss fell by no more than `UNCHANGED` of all that it
+    fell, or that numbered `MOST`. For separable classes the loss falls to 0: the sequence ends for them, too.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class UnfoldingPenalties:
     def __iter__(self) -> Iterator[float]:
         design = self._problem.design()
         start = np.zeros(design.shape[1] * self._problem.n_outputs)
-        point = solve_intercept(self._problem.objective(design).at(start), 1e-8)
+        point = solve_intercept(self._problem.objective(design).at(start), 1e-14)
         g, B = point.gradient, GaussNewton(point)
         n_free = design.X.shape[1] * self._problem.n_outputs
         curvatures = B.diagonal()[:n_free]
@@ -59,7 +59,11 @@ class UnfoldingPenalties:
         self._losses = [point.value]
         for _ in range(MOST):
             yield float(penalty)
-            start_loss, before, last = self._losses[0], *self._losses[-2:]
-            if penalty <= flattest and before - last <= UNCHANGED * (start_loss - last):
+            if penalty <= flattest and self._at_rest():
                 return
             penalty /= step
+
+    def _at_rest(self) -> bool:
+        """Whether the last two penalties hardly changed the loss."""
+        falls = -np.diff(self._losses[-3:])
+        return len(falls) == 2 and bool(np.max(falls) <= UNCHANGED * (self._losses[0] - self._losses[-1]))
