@@ -362,6 +362,7 @@ X, Y = random(2, n=40)
 REFUSED = {
     "selection": ({"selection": "2se"}, "^selection='2se': choose"),
     "l1_ratios": ({"l1_ratios": (0, 0.5)}, "^l1_ratios=.*only the L2"),
+    "l1_ratios empty": ({"l1_ratios": ()}, r"^l1_ratios=\(\)"),
     "l1_ratios None": ({"l1_ratios": None}, "^l1_ratios=None"),
     "l1_ratios number": ({"l1_ratios": 0.0}, "^l1_ratios=0.0"),
     "refit": ({"refit": False, "selection": "1se"}, "set refit=True"),

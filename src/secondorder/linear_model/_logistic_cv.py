@@ -30,14 +30,17 @@ SELECTIONS = ("best", "1se")
 
 
 class Column(NamedTuple):
-    """What is kept of the solutions for one C: on all rows, and on each fold."""
+    """What is kept of the solutions for one C, those of the folds in arrays."""
 
     C: float
     whole: Result
-    results: list[Result]
-    coefs: np.ndarray  # (n_folds, n_outputs, n_features and intercept)
-    scores: np.ndarray  # (n_folds,)
+    failed: list[tuple[float, str, Result]]
     standard_error: float
+    scores: np.ndarray
+    coefs: np.ndarray
+    n_iter: np.ndarray
+    gaps: np.ndarray
+    statuses: np.ndarray
 
 
 class LogisticRegressionCV(LinearClassifier):
@@ -203,7 +206,7 @@ class LogisticRegressionCV(LinearClassifier):
             task.part("C").end(partial(self._at, stage.whole, data.X.dtype))
         self._keep(columns, grid)
         self._select(data.X.dtype)
-        failed = list(self._failed(columns))
+        failed = [fit for column in columns for fit in column.failed]
         warn_of(failed, len(columns) * (len(folds) + 1), self, data.X, stacklevel=2)
         task.end(dict)
         return self
@@ -257,7 +260,7 @@ class LogisticRegressionCV(LinearClassifier):
     def _check_parameters(self) -> None:
         """Raise a ValueError that names the parameter that cannot be used."""
         super()._check_parameters()
-        if np.shape(self.l1_ratios) == () or any(ratio != 0 for ratio in self.l1_ratios):
+        if np.asarray(self.l1_ratios).tolist() != [0]:
             raise ValueError(
                 f"l1_ratios={self.l1_ratios!r}: only the L2 penalty, l1_ratios=(0,), is implemented."
             )
@@ -321,8 +324,19 @@ class LogisticRegressionCV(LinearClassifier):
         results = [result for result, _, _ in cells]
         if self.verbose:
             print_stage(C, scores, results)
-        coefs = np.stack([self._row_of_path(result, dtype) for result in results])
-        return Column(C, stage.whole, results, coefs, scores, error)
+        fits = [("all rows", stage.whole)]
+        fits += [(f"fold {i}", cell.result) for i, cell in enumerate(stage.folds)]
+        return Column(
+            C,
+            stage.whole,
+            [(C, part, result) for part, result in fits if result.status is not Status.CONVERGED],
+            error,
+            scores,
+            np.stack([self._row_of_path(result, dtype) for result in results]),
+            np.array([result.n_iter for result in results], dtype=np.int32),
+            np.array([result.relative_gap for result in results]),
+            np.array([result.status for result in results]),
+        )
 
     def _at(self, result: Result, dtype: Any) -> dict[str, np.ndarray]:
         """The attributes of a classifier with the solution `result`."""
@@ -346,15 +360,17 @@ class LogisticRegressionCV(LinearClassifier):
         """Set the attributes that hold the grid, its values of C in the order given."""
         self.Cs_, order = grid.in_order([column.C for column in columns])
         columns = [columns[i] for i in order]
-        results = np.array([column.results for column in columns], dtype=object).T[:, None]
+
+        def over_grid(name: str) -> np.ndarray:
+            """What is kept under `name` for all of the grid, shape (n_folds, 1, n_Cs, ...)."""
+            return np.stack([getattr(column, name) for column in columns], axis=1)[:, None]
+
         self.l1_ratios_ = np.zeros(1)
-        self.scores_ = np.stack([column.scores for column in columns], axis=1)[:, None]
+        self.scores_, self.coefs_paths_ = over_grid("scores"), over_grid("coefs")
+        self.n_iter_, self.gaps_ = over_grid("n_iter"), over_grid("gaps")
+        self.statuses_ = over_grid("statuses")
         self.scores_mean_ = np.mean(self.scores_, axis=(0, 1))
         self.scores_se_ = np.array([column.standard_error for column in columns])
-        self.coefs_paths_ = np.stack([column.coefs for column in columns], axis=1)[:, None]
-        self.n_iter_ = np.vectorize(lambda result: result.n_iter, otypes=[np.int32])(results)
-        self.gaps_ = np.vectorize(lambda result: result.relative_gap, otypes=[np.float64])(results)
-        self.statuses_ = np.vectorize(lambda result: result.status, otypes=[object])(results)
         self.results_ = tuple(column.whole for column in columns)
 
     def _select(self, dtype: Any) -> None:
@@ -371,14 +387,6 @@ class LogisticRegressionCV(LinearClassifier):
         self.C_ = float(np.mean(self.Cs_[best]))
         self.coef_ = np.ascontiguousarray(W[:, :p])
         self.intercept_ = W[:, p].copy() if self.fit_intercept else np.zeros(len(W), dtype)
-
-    def _failed(self, columns: Sequence[Column]) -> Any:
-        """C, rows in words and result of every solve that did not converge."""
-        for column in columns:
-            parts = [("all rows", column.whole)]
-            if not self._leaves_one_out():
-                parts += [(f"fold {i}", result) for i, result in enumerate(column.results)]
-            yield from ((column.C, part, r) for part, r in parts if r.status is not Status.CONVERGED)
 
 
 def choose(Cs: np.ndarray, mean: np.ndarray, standard_error: np.ndarray, selection: str) -> int:

@@ -80,15 +80,17 @@ class HeldOutScorer:
 
     def standard_error(self, outputs: np.ndarray) -> float:
         """That of the score of all rows, a mean over them; NaN for a metric that is none."""
-        codes = np.searchsorted(self._stand_in.classes_, self._y)
-        metric = getattr(self._scorer, "_score_func", None)
+        metric = self._scorer._score_func
+        if not self._scorer._kwargs.get("normalize", True):
+            return np.nan
         if metric is log_loss:
+            codes = np.searchsorted(self._stand_in.classes_, self._y)
             scores = self._stand_in.predict_log_proba(outputs)[np.arange(len(codes)), codes]
         elif metric is accuracy_score:
             scores = self._stand_in.predict(outputs) == self._y
         else:
             return np.nan
-        s = np.asarray(self._params.get("sample_weight", np.ones(len(codes))), dtype=np.float64)
+        s = np.asarray(self._params.get("sample_weight", np.ones(len(scores))), dtype=np.float64)
         n = np.count_nonzero(s)
         spread = s * (scores - np.average(scores, weights=s))
         return float(np.sqrt(n / (n - 1) * np.sum(spread**2)) / np.sum(s))
