@@ -356,6 +356,10 @@ def test_one_warning_names_what_did_not_converge():
     with pytest.warns(ConvergenceWarning, match="^12 of 12 fits.*Raise max_iter") as caught:
         LogisticRegressionCV(Cs=2, max_iter=0).fit(X, y)
     assert "warm_start" not in str(caught[0].message)
+    assert caught[0].filename == __file__
+    with pytest.warns(ConvergenceWarning) as caught:
+        LogisticRegression(max_iter=0).fit(X, y)
+    assert caught[0].filename == __file__
 
 
 X, Y = random(2, n=40)
@@ -467,8 +471,11 @@ def test_path_without_folds(n_classes):
 
 
 def test_path_tells_what_did_not_converge():
-    with pytest.warns(ConvergenceWarning, match=r"^2 of 2 fits.*C=0.0001 on all rows; C=10000 on all rows"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"^2 of 2 fits.*C=0.0001 on all rows; C=10000 on all rows"
+    ) as caught:
         path = logistic_regression_path(X, Y, Cs=2, max_iter=0)
+    assert caught[0].filename == __file__
     assert path.coefs.shape == (2, 1, 4)
     with pytest.raises(ValueError, match=r"^Cs=0"):
         logistic_regression_path(X, Y, Cs=0)

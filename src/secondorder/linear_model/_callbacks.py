@@ -26,6 +26,9 @@ if not AVAILABLE:
         return method
 
 
+TO_CALLER = 3 if AVAILABLE else 2  # stack level, in a method decorated with `with_callbacks`, of its caller
+
+
 class Task:
     """A fit, or a part of it, as callbacks see it: it begins when it is made.
 

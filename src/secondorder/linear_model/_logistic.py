@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
-from secondorder.linear_model._callbacks import Task, with_callbacks
+from secondorder.linear_model._callbacks import TO_CALLER, Task, with_callbacks
 from secondorder.linear_model._classifier import LinearClassifier
 from secondorder.linear_model._report import explain, print_iteration
 from secondorder.solvers import Iteration, Result, Status, fit_linear
@@ -180,7 +180,7 @@ class LogisticRegression(LinearClassifier):
         self.n_iter_ = np.array([result.n_iter], dtype=np.int32)
         self.result_ = result
         if result.status is not Status.CONVERGED:
-            warnings.warn(explain(result, self.C, self, data.X), ConvergenceWarning, stacklevel=2)
+            warnings.warn(explain(result, self.C, self, data.X), ConvergenceWarning, stacklevel=TO_CALLER)
         task.end(dict)
         return self
 

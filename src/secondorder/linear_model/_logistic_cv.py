@@ -17,7 +17,7 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from secondorder.linear_model._callbacks import Task, with_callbacks
+from secondorder.linear_model._callbacks import TO_CALLER, Task, with_callbacks
 from secondorder.linear_model._classifier import LinearClassifier, TrainingData
 from secondorder.linear_model._logistic import LogisticRegression
 from secondorder.linear_model._path import Grid, warn_of
@@ -207,7 +207,7 @@ class LogisticRegressionCV(LinearClassifier):
         self._keep(columns, grid)
         self._select(data.X.dtype)
         failed = [fit for column in columns for fit in column.failed]
-        warn_of(failed, len(columns) * (len(folds) + 1), self, data.X, stacklevel=2)
+        warn_of(failed, len(columns) * (len(folds) + 1), self, data.X, stacklevel=TO_CALLER)
         task.end(dict)
         return self
 
