@@ -1,4 +1,4 @@
-"""The example on the digits of MNIST runs, and finds what it promises."""
+"""The example on the digits of MNIST runs, and finds what it promises; so does the code of the README."""
 
 import gzip
 import importlib
@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+README = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("code", README, ids=range(len(README)))
+def test_code_of_the_readme_runs(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == code.count("print(")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from secondorder.linear_model import LogisticRegression, _logistic
+from secondorder.linear_model import LogisticRegression, LogisticRegressionCV, _classifier
 from secondorder.solvers.linear import SOLVERS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -54,18 +54,29 @@ def problem(request):
     return data(request.param)
 
 
+def variants():
+    """Estimators with every solver, and with the parameters that change what a fit does."""
+    for solver in SOLVERS:
+        yield LogisticRegression(solver=solver)
+    yield LogisticRegression(fit_intercept=False)
+    yield LogisticRegression(class_weight="balanced")
+    # Three folds, as scikit-learn checks its own with: some of the checks have no five rows of a class.
+    yield LogisticRegressionCV(cv=3)
+    yield LogisticRegressionCV(cv=3, Cs=2, scoring=None, class_weight="balanced")
+    yield LogisticRegressionCV(cv=3, Cs=2, refit=False, fit_intercept=False)
+    yield LogisticRegressionCV(cv=3, Cs="auto", selection="1se")
+
+
 def checks():
-    """Scikit-learn's checks of every solver and variant."""
-    variants = [{"solver": solver} for solver in SOLVERS]
-    variants += [{"fit_intercept": False}, {"class_weight": "balanced"}]
-    for parameters in variants:
-        for estimator, check in estimator_checks_generator(LogisticRegression(**parameters)):
+    """Scikit-learn's checks of every variant."""
+    for variant in variants():
+        for estimator, check in estimator_checks_generator(variant):
             name = check.func.__name__
             # Asks to call nearly every row the heavy class, which a function through 0 cannot do:
             # scikit-learn's own estimator fails it without intercept.
             if name == "check_class_weight_classifiers" and not estimator.fit_intercept:
                 continue
-            yield pytest.param(estimator, check, id=f"{parameters}-{name}")
+            yield pytest.param(estimator, check, id=f"{variant}-{name}")
 
 
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
@@ -341,7 +352,7 @@ def test_plain_rows_are_not_checked_and_answered_the_same(problem, monkeypatch, 
     model = LogisticRegression().fit(X.astype(dtype), y)
     X = X[rows].astype(dtype)
     checked = getattr(model, method)(pd.DataFrame(X))
-    monkeypatch.setattr(_logistic, "validate_data", None)
+    monkeypatch.setattr(_classifier, "validate_data", None)
     plain = getattr(model, method)(X)
     assert plain.dtype == checked.dtype
     rounding = 100 * np.finfo(dtype).eps

@@ -9,7 +9,8 @@
     A d = -g, inexactly            conjugate gradients, preconditioned         solvers
     w <- w + t d                   line search, trust region or damping        solvers
 
-The estimators are in `secondorder.linear_model` and `secondorder.neural_network`.
+The estimators are in `secondorder.linear_model` and `secondorder.neural_network`, displays of them in
+`secondorder.inspection`.
 """
 
 __version__ = "0.1.0"

@@ -1,11 +1,12 @@
 """What a fit tells its user: lines of progress, and why it did not converge."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from secondorder.models import design_matrix
-from secondorder.solvers import Iteration, LineSearch, Status
+from secondorder.solvers import Iteration, LineSearch, Result, Status
 
 UNEVEN = 1e3  # ratio of feature norms that makes scale the likely cause
 
@@ -24,16 +25,25 @@ def print_iteration(row: Iteration) -> None:
     )
 
 
-def explain(model: Any, X: Any) -> str:
-    """The text of the warning for a fit that did not converge: what happened, cause and remedy."""
-    result, C, tol = model.result_, model.C, model.tol
+def print_stage(C: float, scores: np.ndarray, results: Sequence[Result]) -> None:
+    """Print one line for a C: the mean score, the most iterations that a fit took, and the largest gap."""
+    print(
+        f"C={C:<12.6g} mean score {np.mean(scores):<12.6g} "
+        f"iterations {max(result.n_iter for result in results):<4d} "
+        f"relative gap {max(result.relative_gap for result in results):.1e}"
+    )
+
+
+def explain(result: Result, C: float, model: Any, X: Any) -> str:
+    """The text of the warning for a fit of `model` that did not converge: what happened, cause and remedy."""
+    tol = model.tol
     reached = f"the relative gap is {result.relative_gap:.1e}, tol={tol:.1e}"
     if result.status is Status.SEPARATED:
         return (
             "Separation: a linear function of the features tells the classes of the training rows apart "
             "(or some of them, without contradiction from any other), and with C=np.inf nothing "
             "limits the coefficients. The likelihood has no maximum, so they could grow for ever; they "
-            f"were left as of iteration {result.n_iter}. {_direction(model, X)} Set a finite C."
+            f"were left as of iteration {result.n_iter}. {_direction(result.w, model, X)} Set a finite C."
         )
     if result.status is Status.PRECISION:
         return (
@@ -42,9 +52,12 @@ def explain(model: Any, X: Any) -> str:
         )
     exhausted = sum(row.n_products >= LineSearch.max_products for row in result.history)
     if 2 * exhausted <= result.n_iter:
+        nearby = (
+            ", or start from a nearby solution with warm_start=True" if hasattr(model, "warm_start") else ""
+        )
         return (
             f"Iterations: max_iter={result.n_iter} Newton iterations were too few; {reached}. "
-            "Raise max_iter, or start from a nearby solution with warm_start=True."
+            f"Raise max_iter{nearby}."
         )
     ratio = _norm_ratio(X)
     if ratio > UNEVEN:
@@ -60,6 +73,22 @@ def explain(model: Any, X: Any) -> str:
     )
 
 
+def explain_grid(failed: Sequence[tuple[float, str, Result]], n_fits: int, model: Any, X: Any) -> str:
+    """The text of the warning for a grid of fits: which did not converge, and why the first of each kind.
+
+    `failed` holds C, the rows it was fitted to in words, and the result, for each of them.
+    """
+    parts: dict[float, list[str]] = {}
+    reasons: dict[Status, str] = {}
+    for C, part, result in failed:
+        parts.setdefault(C, []).append(part)
+        if result.status not in reasons:
+            reasons[result.status] = explain(result, C, model, X)
+    cells = "; ".join(f"C={C:.6g} on {', '.join(where)}" for C, where in parts.items())
+    told = " ".join(reasons.values())
+    return f"{len(failed)} of {n_fits} fits did not converge: {cells}. {told}"
+
+
 def _precision_remedy(X: Any, C: float) -> str:
     """What helps when rounding is in the way."""
     if X.dtype == np.float32:
@@ -69,9 +98,9 @@ def _precision_remedy(X: Any, C: float) -> str:
     return "Raise tol, or scale the features."
 
 
-def _direction(model: Any, X: Any) -> str:
+def _direction(w: np.ndarray, model: Any, X: Any) -> str:
     """The features along which the coefficients grow most, and the class they grow for."""
-    W = np.atleast_2d(model.coef_).astype(np.float64)
+    W = model._coefficients(w, np.float64)[0]
     spread = np.sqrt(
         np.asarray(design_matrix(X, weights=np.ones(X.shape[0])).squared_rmatmul(np.ones((X.shape[0], 1))))[
             :-1, 0

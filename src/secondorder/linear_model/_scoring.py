@@ -1,0 +1,96 @@
+"""Scores of held-out rows from their outputs, by the scorers of scikit-learn or by any callable."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.metrics import accuracy_score, get_scorer, log_loss, make_scorer
+from sklearn.utils.validation import _check_method_params
+
+from secondorder.linear_model._classifier import ResponsesMixin
+
+
+class Outputs(ResponsesMixin, BaseEstimator):
+    """Stands before a scorer in place of a fitted classifier; its rows are their own outputs."""
+
+    def __init__(self, classes: np.ndarray) -> None:
+        self.classes_ = classes
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """The outputs `X`, shape (n, 1) or (n, n_classes), in the form of a decision function."""
+        return X[:, 0] if X.shape[1] == 1 else X - X.mean(axis=1, keepdims=True)
+
+
+def scorer_of(scoring: Any) -> Any:
+    """The scorer for the parameter `scoring`; None stands for accuracy."""
+    return get_scorer("accuracy" if scoring is None else scoring)
+
+
+def reads_outputs(scorer: Any) -> bool:
+    """Whether `scorer` is one of scikit-learn's, which look at the responses of a classifier alone."""
+    return hasattr(scorer, "_score_func")
+
+
+def knowing(scorer: Any, classes: np.ndarray) -> Any:
+    """The `scorer`, told of all `classes` if its metric can be: held-out rows may lack some."""
+    if not reads_outputs(scorer):
+        return scorer
+    names = inspect.signature(scorer._score_func).parameters
+    if "labels" not in names:
+        return scorer
+    known: dict[str, Any] = {"labels": classes}
+    if "pos_label" in names:
+        of_two = len(classes) == 2 and scorer._kwargs.get("average", "binary") == "binary"
+        known["pos_label"] = classes[-1] if of_two else None
+    return make_scorer(
+        scorer._score_func,
+        greater_is_better=scorer._sign == 1,
+        response_method=scorer._response_method,
+        **known | scorer._kwargs,
+    )
+
+
+class HeldOutScorer:
+    """Scores rows of a data set.
+
+    Parameters
+    ----------
+    scorer : callable
+        As `scorer_of` gives it.
+    classes : ndarray
+    X, y : array
+        All rows and their labels.
+    params : dict
+        Metadata for the scorer; arrays as long as y are cut to the rows scored.
+    """
+
+    def __init__(self, scorer: Any, classes: np.ndarray, X: Any, y: Any, params: dict[str, Any]) -> None:
+        self._scorer, self._stand_in = knowing(scorer, classes), Outputs(classes)
+        self._X, self._y, self._params = X, y, params
+
+    def __call__(self, outputs: np.ndarray, rows: np.ndarray, fitted: Any) -> float:
+        """The score of `rows` by their `outputs`; callables get the classifier that `fitted` makes."""
+        params = _check_method_params(self._X, self._params, indices=rows)
+        if reads_outputs(self._scorer):
+            score = self._scorer(self._stand_in, outputs, self._y[rows], **params)
+        else:
+            score = self._scorer(fitted(), self._X[rows], self._y[rows], **params)
+        return float(score)
+
+    def standard_error(self, outputs: np.ndarray) -> float:
+        """That of the score of all rows, a mean over them; NaN for a metric that is none."""
+        metric = self._scorer._score_func
+        if not self._scorer._kwargs.get("normalize", True):
+            return np.nan
+        if metric is log_loss:
+            codes = np.searchsorted(self._stand_in.classes_, self._y)
+            scores = self._stand_in.predict_log_proba(outputs)[np.arange(len(codes)), codes]
+        elif metric is accuracy_score:
+            scores = self._stand_in.predict(outputs) == self._y
+        else:
+            return np.nan
+        s = np.asarray(self._params.get("sample_weight", np.ones(len(scores))), dtype=np.float64)
+        n = np.count_nonzero(s)
+        spread = s * (scores - np.average(scores, weights=s))
+        return float(np.sqrt(n / (n - 1) * np.sum(spread**2)) / np.sum(s))
