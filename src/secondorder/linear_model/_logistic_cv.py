@@ -21,12 +21,13 @@ from secondorder.linear_model._callbacks import TO_CALLER, Task, with_callbacks
 from secondorder.linear_model._classifier import LinearClassifier, TrainingData
 from secondorder.linear_model._logistic import LogisticRegression
 from secondorder.linear_model._path import Grid, warn_of
-from secondorder.linear_model._report import print_stage
+from secondorder.linear_model._report import print_stage, warn_of_doubt
 from secondorder.linear_model._scoring import HeldOutScorer, knowing, reads_outputs, scorer_of
-from secondorder.solvers import Result, Status
+from secondorder.solvers import LinearProblem, Refits, Result, Status, leave_one_out, refit_some
 from secondorder.solvers.path import Fold, Stage
 
 SELECTIONS = ("best", "1se")
+REFITTED = 20  # rows left out exactly: their fits take as long as the path, and tell the mean within 1e-3
 
 
 class Column(NamedTuple):
@@ -41,6 +42,7 @@ class Column(NamedTuple):
     n_iter: np.ndarray
     gaps: np.ndarray
     statuses: np.ndarray
+    loo_outputs: np.ndarray | None  # of all rows, each by the solution without it
 
 
 class LogisticRegressionCV(LinearClassifier):
@@ -63,7 +65,10 @@ class LogisticRegressionCV(LinearClassifier):
         Whether there is an intercept; it is not penalised.
     cv : int, splitter, iterable or "loo", default=None
         Number of stratified folds (None: 5), a splitter of scikit-learn, pairs of training and test
-        rows, or "loo": every row is scored by the solution without it, found from the solution on all rows.
+        rows, or "loo": every row is scored by the solution without it, which one Newton step from that on
+        all rows approximates in closed form. A row goes with all its weight. There may be up to 5000
+        parameters, or any number of features in a dense X of fewer rows; `scoring` has to be a name or
+        made by `make_scorer`, of any metric.
     scoring : str or callable, default="neg_log_loss"
         As in scikit-learn; None stands for accuracy.
     refit : bool, default=True
@@ -94,7 +99,14 @@ class LogisticRegressionCV(LinearClassifier):
         With ``cv="loo"`` there is one fold, of all rows.
     scores_mean_, scores_se_ : ndarray of shape (n_Cs,)
         Mean over folds, and its standard error: from the scores of the folds, or with ``cv="loo"`` of
-        the rows, where the score is a mean over them (log loss, accuracy), and else NaN.
+        the rows, where the score is a mean over them (log loss, accuracy, Brier score), and else NaN.
+    loo_outputs_ : ndarray of shape (n_Cs, n_samples, 1 or n_classes)
+        With ``cv="loo"`` only: for each of `Cs_` and every row, what `decision_function` gives for it
+        after a fit without it, approximately. In float64.
+    loo_check_ : secondorder.solvers.Refits
+        With ``cv="loo"`` only: exact fits for the chosen C without each of some 20 rows. Whatever
+        `scoring` is, `loss` is an estimate of the mean log loss by exact leave-one-out, weighted as the fit,
+        and `error` what it takes off the approximate one.
     coefs_paths_ : ndarray of shape (n_folds, 1, n_Cs, 1 or n_classes, n_features or n_features + 1)
         Coefficients, the intercept last.
     n_iter_, gaps_ : ndarray of shape (n_folds, 1, n_Cs)
@@ -113,6 +125,8 @@ class LogisticRegressionCV(LinearClassifier):
     -----
     ConvergenceWarning
         One for the whole grid: which fits did not come down to `tol`, cause and remedy.
+    UserWarning
+        If approximate leave-one-out errs by more than half a standard error for the chosen C.
 
     See Also
     --------
@@ -189,8 +203,8 @@ class LogisticRegressionCV(LinearClassifier):
         Raises
         ------
         ValueError
-            If a parameter or the data cannot be used, or the training part of a fold lacks a class; the
-            message says what to change.
+            If a parameter or the data cannot be used, the training part of a fold lacks a class, or there are
+            too many parameters for ``cv="loo"``; the message says what to change.
         """
         _raise_for_params(params, self, "fit")
         self._check_parameters()
@@ -198,7 +212,11 @@ class LogisticRegressionCV(LinearClassifier):
         y, data = self._prepare(X, y, sample_weight)
         routed = self._route("fit", sample_weight, params)
         scorer = HeldOutScorer(self._scorer(), self.classes_, data.X, y, routed.scorer.score)
-        folds = [] if self._leaves_one_out() else self._folds(y, data, routed.splitter.split)
+        if self._leaves_one_out():
+            self._check_rows_of_classes(data)
+            folds = []
+        else:
+            folds = self._folds(y, data, routed.splitter.split)
         task = Task.of_fit(self, data.X, y, sample_weight, n_parts=grid.n_distinct)
         columns = []
         for C, stage in grid.solve(self, data, folds):
@@ -208,6 +226,9 @@ class LogisticRegressionCV(LinearClassifier):
         self._select(data.X.dtype)
         failed = [fit for column in columns for fit in column.failed]
         warn_of(failed, len(columns) * (len(folds) + 1), self, data.X, stacklevel=TO_CALLER)
+        if self._leaves_one_out():
+            self.loo_check_ = self._refit_some(data)
+            warn_of_doubt(self.loo_check_, self.C_, stacklevel=TO_CALLER)
         task.end(dict)
         return self
 
@@ -277,6 +298,16 @@ class LogisticRegressionCV(LinearClassifier):
         if self._leaves_one_out() and not reads_outputs(self._scorer()):
             raise ValueError("cv='loo' has no fitted classifiers to score: name a scorer or use make_scorer.")
 
+    def _check_rows_of_classes(self, data: TrainingData) -> None:
+        """Raise a ValueError for a class that one row left out would leave without any."""
+        rows = data.y[data.s > 0].astype(np.intp)
+        alone = self.classes_[np.bincount(rows, minlength=len(self.classes_)) == 1]
+        if len(alone):
+            raise ValueError(
+                "cv='loo' leaves none to train on of a class with one row (of positive weight), as "
+                f"{', '.join(map(repr, alone.tolist()))}: leave such classes out."
+            )
+
     def _folds(self, y: np.ndarray, data: TrainingData, params: dict[str, Any]) -> list[Fold]:
         """The folds that the splitter makes, checked."""
         n = len(y)
@@ -302,13 +333,11 @@ class LogisticRegressionCV(LinearClassifier):
         self, C: float, stage: Stage, folds: Sequence[Fold], scorer: HeldOutScorer, dtype: Any
     ) -> Column:
         """What is kept of a stage of the path."""
-        if folds:
+        loo_outputs = None if folds else self._loo_outputs(C, stage)
+        if loo_outputs is None:
             cells = [(*cell, fold.held_out) for cell, fold in zip(stage.folds, folds, strict=True)]
         else:
-            from secondorder.solvers.leave_one_out import leave_one_out
-
-            outputs = leave_one_out(stage.point)
-            cells = [(stage.whole, outputs, np.arange(len(outputs)))]
+            cells = [(stage.whole, loo_outputs, np.arange(len(loo_outputs)))]
         scores = np.empty(len(cells))
         for i, (result, outputs, rows) in enumerate(cells):
             scores[i] = scorer(outputs, rows, partial(self._classifier, C, result, dtype))
@@ -317,10 +346,10 @@ class LogisticRegressionCV(LinearClassifier):
                     f"scoring={self.scoring!r} gives NaN for the held-out rows of fold {i} at C={C:.6g}: "
                     "use folds that hold rows of all classes, or another scoring."
                 )
-        if folds:
-            error = np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
+        if loo_outputs is not None:
+            error = scorer.standard_error(loo_outputs)
         else:
-            error = scorer.standard_error(outputs)
+            error = np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
         results = [result for result, _, _ in cells]
         if self.verbose:
             print_stage(C, scores, results)
@@ -336,7 +365,17 @@ class LogisticRegressionCV(LinearClassifier):
             np.array([result.n_iter for result in results], dtype=np.int32),
             np.array([result.relative_gap for result in results]),
             np.array([result.status for result in results]),
+            loo_outputs,
         )
+
+    def _loo_outputs(self, C: float, stage: Stage) -> np.ndarray:
+        """The outputs of every row by the solution without it."""
+        if stage.whole.status is Status.SEPARATED:
+            raise ValueError(
+                f"cv='loo' needs a solution on all rows, and for C={C:.6g} there is none: a linear function "
+                "of the features tells the classes apart. Leave that C out of Cs."
+            )
+        return leave_one_out(stage.point)
 
     def _at(self, result: Result, dtype: Any) -> dict[str, np.ndarray]:
         """The attributes of a classifier with the solution `result`."""
@@ -372,6 +411,9 @@ class LogisticRegressionCV(LinearClassifier):
         self.scores_mean_ = np.mean(self.scores_, axis=(0, 1))
         self.scores_se_ = np.array([column.standard_error for column in columns])
         self.results_ = tuple(column.whole for column in columns)
+        loo_outputs = [column.loo_outputs for column in columns if column.loo_outputs is not None]
+        if loo_outputs:
+            self.loo_outputs_ = np.stack(loo_outputs)
 
     def _select(self, dtype: Any) -> None:
         """Choose C and set the coefficients for it."""
@@ -387,6 +429,12 @@ class LogisticRegressionCV(LinearClassifier):
         self.C_ = float(np.mean(self.Cs_[best]))
         self.coef_ = np.ascontiguousarray(W[:, :p])
         self.intercept_ = W[:, p].copy() if self.fit_intercept else np.zeros(len(W), dtype)
+
+    def _refit_some(self, data: TrainingData) -> Refits:
+        """Exact fits without some rows for the chosen C."""
+        chosen = np.flatnonzero(self.Cs_ == self.C_)[0]
+        problem = LinearProblem(*data, 1 / self.C_, self.fit_intercept)
+        return refit_some(problem, self.results_[chosen].w, self.loo_outputs_[chosen], n_rows=REFITTED)
 
 
 def choose(Cs: np.ndarray, mean: np.ndarray, standard_error: np.ndarray, selection: str) -> int:

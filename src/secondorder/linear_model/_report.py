@@ -1,12 +1,13 @@
 """What a fit tells its user: lines of progress, and why it did not converge."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from secondorder.models import design_matrix
-from secondorder.solvers import Iteration, LineSearch, Result, Status
+from secondorder.solvers import Iteration, LineSearch, Refits, Result, Status
 
 UNEVEN = 1e3  # ratio of feature norms that makes scale the likely cause
 
@@ -87,6 +88,25 @@ def explain_grid(failed: Sequence[tuple[float, str, Result]], n_fits: int, model
     cells = "; ".join(f"C={C:.6g} on {', '.join(where)}" for C, where in parts.items())
     told = " ".join(reasons.values())
     return f"{len(failed)} of {n_fits} fits did not converge: {cells}. {told}"
+
+
+def warn_of_doubt(refits: Refits, C: float, stacklevel: int) -> None:
+    """One UserWarning if exact `refits` show that approximate leave-one-out errs at the chosen C."""
+    if not refits.doubtful:
+        return
+    if np.isnan(refits.error):
+        found = "without one of the rows there is no solution"
+    else:
+        found = (
+            f"by {len(refits.rows)} exact fits its mean log loss is about {abs(refits.error):.1g} too "
+            f"{'high' if refits.error > 0 else 'low'}, where the standard error is {refits.standard_error:.1g}"
+        )
+    warnings.warn(
+        f"Approximate leave-one-out is poor at the chosen C={C:.6g}: {found}. Use folds (cv=5 or cv=10), or "
+        "leave out large values of C.",
+        UserWarning,
+        stacklevel=stacklevel + 1,
+    )
 
 
 def _precision_remedy(X: Any, C: float) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.metrics import accuracy_score, get_scorer, log_loss, make_scorer
+from sklearn.metrics import accuracy_score, brier_score_loss, get_scorer, log_loss, make_scorer
 from sklearn.utils.validation import _check_method_params
 
 from secondorder.linear_model._classifier import ResponsesMixin
@@ -80,17 +80,24 @@ class HeldOutScorer:
 
     def standard_error(self, outputs: np.ndarray) -> float:
         """That of the score of all rows, a mean over them; NaN for a metric that is none."""
-        metric = self._scorer._score_func
-        if not self._scorer._kwargs.get("normalize", True):
-            return np.nan
-        if metric is log_loss:
-            codes = np.searchsorted(self._stand_in.classes_, self._y)
-            scores = self._stand_in.predict_log_proba(outputs)[np.arange(len(codes)), codes]
-        elif metric is accuracy_score:
-            scores = self._stand_in.predict(outputs) == self._y
-        else:
+        scores = self._scores_of_rows(outputs)
+        if scores is None:
             return np.nan
         s = np.asarray(self._params.get("sample_weight", np.ones(len(scores))), dtype=np.float64)
         n = np.count_nonzero(s)
         spread = s * (scores - np.average(scores, weights=s))
         return float(np.sqrt(n / (n - 1) * np.sum(spread**2)) / np.sum(s))
+
+    def _scores_of_rows(self, outputs: np.ndarray) -> np.ndarray | None:
+        """What the score of all rows is the mean of, but for its sign; None if it is no mean."""
+        metric, options, model = self._scorer._score_func, self._scorer._kwargs, self._stand_in
+        is_target = self._y[:, None] == model.classes_
+        if metric is log_loss:
+            return model.predict_log_proba(outputs)[is_target]
+        if metric is accuracy_score and options.get("normalize", True):
+            return model.predict(outputs) == self._y
+        if metric is brier_score_loss:
+            half = options.get("scale_by_half", "auto")
+            halved = len(model.classes_) == 2 if half == "auto" else bool(half)
+            return np.sum((model.predict_proba(outputs) - is_target) ** 2, axis=1) / (1 + halved)
+        return None
