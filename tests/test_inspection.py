@@ -92,10 +92,12 @@ def test_without_a_standard_error_there_is_no_band(data, plt):
 
 
 def test_leave_one_out_is_drawn_likewise(data, plt):
-    pytest.importorskip("secondorder.solvers.leave_one_out")
-    display = PathDisplay.from_estimator(LogisticRegressionCV(Cs=4, cv="loo").fit(*data))
-    assert display.band_ is not None
-    assert len(display.chosen_lines_) == 2
+    model = LogisticRegressionCV(Cs=4, cv="loo").fit(*data)
+    display = PathDisplay.from_estimator(model)
+    edge = display.band_.get_paths()[0].vertices[:, 1]
+    for bound in (model.scores_mean_ - model.scores_se_, model.scores_mean_ + model.scores_se_):
+        assert np.all(np.min(np.abs(edge[:, None] - bound), axis=0) < 1e-12)
+    assert [line.get_xdata()[0] for line in display.chosen_lines_] == [model.C_, display.C_1se]
 
 
 def test_what_cannot_be_drawn_is_refused(model):

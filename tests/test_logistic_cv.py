@@ -479,22 +479,3 @@ def test_path_tells_what_did_not_converge():
     assert path.coefs.shape == (2, 1, 4)
     with pytest.raises(ValueError, match=r"^Cs=0"):
         logistic_regression_path(X, Y, Cs=0)
-
-
-def test_leave_one_out():
-    """One fold of all rows, each scored by a solution without it; the error is that over rows."""
-    pytest.importorskip("secondorder.solvers.leave_one_out")
-    X, y = random(3, n=60)
-    n = len(y)
-    folds = [(np.delete(np.arange(n), i), [i]) for i in range(n)]
-    for scoring in ("neg_log_loss", "accuracy"):
-        model, exact = (ours(cv=cv, scoring=scoring).fit(X, y) for cv in ("loo", folds))
-        assert model.scores_.shape == (1, 1, len(CS))
-        np.testing.assert_allclose(model.scores_mean_, exact.scores_mean_, rtol=0.02)
-        np.testing.assert_allclose(model.scores_se_, exact.scores_se_, rtol=0.05)
-        assert model.C_ == exact.C_
-        np.testing.assert_allclose(model.coef_, exact.coef_)
-    model = ours(cv="loo", scoring="f1_macro").fit(X, y)
-    assert np.all(np.isnan(model.scores_se_))
-    with pytest.raises(ValueError, match="mean over rows"):
-        ours(cv="loo", scoring="f1_macro", selection="1se").fit(X, y)

@@ -97,9 +97,10 @@ def warn_of_doubt(refits: Refits, C: float, stacklevel: int) -> None:
     if np.isnan(refits.error):
         found = "without one of the rows there is no solution"
     else:
+        side = "high" if refits.error > 0 else "low"
         found = (
             f"by {len(refits.rows)} exact fits its mean log loss is about {abs(refits.error):.1g} too "
-            f"{'high' if refits.error > 0 else 'low'}, where the standard error is {refits.standard_error:.1g}"
+            f"{side}, where the standard error is {refits.standard_error:.1g}"
         )
     warnings.warn(
         f"Approximate leave-one-out is poor at the chosen C={C:.6g}: {found}. Use folds (cv=5 or cv=10), or "
