@@ -50,7 +50,7 @@ class LogisticRegressionCV(LinearClassifier):
 
     For every C the objective of `LogisticRegression` is minimised on all rows and on the training part of
     every fold, each to a certified gap. The rows that a fold holds out are scored by the outputs
-    that its solution gives them; X is never cut into parts. (A plain callable as `scoring` is
+    that its solution gives them; X is not cut into parts. (A plain callable as `scoring` is
     the exception: it gets a fitted classifier and the rows.)
 
     Parameters
@@ -186,8 +186,9 @@ class LogisticRegressionCV(LinearClassifier):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            float64 and float32 are used as they are, without a copy of the whole or of rows (sparse:
-            CSR); anything else is converted to float64.
+            float64 and float32 are used as they are (sparse: CSR); anything else is converted to
+            float64. Where no more than half of the rows of a dense X have curvature to speak of, as where a
+            fold trains on so few, these are copied for a while; no others ever are.
         y : array-like of shape (n_samples,)
             Labels, numbers or strings.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -77,7 +77,7 @@ def fit_path(
     The solution on all rows starts from the best combination of those for the penalties before; that on
     a fold from the best one of the new solution on all rows and of the older ones of both. All use one
     preconditioner. Folds of two classes are solved together, as columns of one product with X, and a wide
-    dense X is reduced to its row space once. No rows are copied: a fold is a weight for each.
+    dense X is reduced to its row space once. A fold is a weight for each row, no copy of rows.
 
     Parameters
     ----------
