@@ -20,7 +20,7 @@ from secondorder.losses import Logistic, Loss, OutputHessian, Softmax
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
 from secondorder.objective import Objective, Point
-from secondorder.solvers.certificate import Status
+from secondorder.solvers.certificate import Status, gaps_on_rows
 from secondorder.solvers.minimize import Iteration, Result, descend
 from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed, cholesky_for_each
 from secondorder.solvers.steps import LineSearch
@@ -298,14 +298,19 @@ def _solve_in_row_space(
 
     inner = options | {"callback": callback and (lambda row: callback(on_X(row)))}
     chosen = choose_preconditioner(small, n_outputs, "auto")
-    reduced = _minimize(problem, small, V, chosen, hessian, inner)
-    history = tuple(map(on_X, reduced.history))
+    first = problem.objective(small).at(V)
+    reduced, inner_point = descend_linear(first, chosen, hessian=hessian, **inner)
     lifted = space.lift(reduced.w.reshape(-1, n_outputs)).ravel()
+    found = replace(reduced, w=lifted, history=tuple(map(on_X, reduced.history)))
     if reduced.status not in (Status.CONVERGED, Status.PRECISION):
-        return replace(reduced, w=lifted, history=history)
-    # The certificate is taken on X itself, and iterations go on there should rounding in L need them.
+        return found
+    if problem.penalty > 0:
+        (gap,), (value,), _ = gaps_on_rows(inner_point, space)
+        if gap <= options["tol"] * abs(value):
+            return found.certified(float(value), float(gap))
+    # Rounding in L needs iterations on X itself.
     jacobi = Refreshed(Jacobi, cost=1)
-    return _minimize(problem, design, lifted, jacobi, hessian, options | {"history": history})
+    return _minimize(problem, design, lifted, jacobi, hessian, options | {"history": found.history})
 
 
 def product_cost(design: Design, n_outputs: int) -> float:

@@ -1,7 +1,7 @@
 """The outer loop."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +101,12 @@ class Result:
     def passes(self) -> int:
         """Reads of X from end to end."""
         return self.history[-1].passes
+
+    def certified(self, value: float, gap: float) -> "Result":
+        """The same, converged with this value and gap."""
+        last = self.history[-1]._replace(value=value, gap=gap)
+        history = (*self.history[:-1], last)
+        return replace(self, status=Status.CONVERGED, value=value, gap=gap, history=history)
 
     def __repr__(self) -> str:
         return (
