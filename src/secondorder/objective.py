@@ -102,9 +102,9 @@ class Point:
             vars(point)["_loss"] = self._loss
         return point
 
-    def along(self, d: Array) -> "Ray":
-        """The points ``w + t d``."""
-        return Ray(self, d, self.forward.along(d))
+    def along(self, d: Array, *change: Array) -> "Ray":
+        """The points ``w + t d``; for a linear model `change` can be ``J d``, if that is known."""
+        return Ray(self, d, self.forward.along(d, *change))
 
     def shift(self, c: Array) -> "Point":
         """The point with `c` (K,) added to the intercept, which is not penalised."""

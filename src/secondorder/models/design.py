@@ -1,7 +1,7 @@
 """The design matrix of a linear model: every operation that reads X."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from types import ModuleType
 from typing import Any
 
@@ -146,6 +146,12 @@ class Design:
             G += X @ X.T
         return G
 
+    def row_gram_product(self, U: np.ndarray) -> np.ndarray:
+        """``(X - 1 m') (X - 1 m')' U`` for `U` of shape (n, K)."""
+        W = self.rmatmul(U)
+        W[self.X.shape[1] :] = 0
+        return self.matmul(W)
+
     def _matmul(self, W: Array) -> Array:
         """``X W``."""
         if issparse(self.X) or self.X.dtype == W.dtype:
@@ -252,6 +258,16 @@ class CompiledDesign(Design):
         self.passes += 1
         return self._kernels.matmul(self._X, *self._split(W), self._centre)
 
+    def rmatmul(self, U: np.ndarray) -> np.ndarray:
+        """``Z' U``, float64."""
+        if "features" not in vars(self):
+            return super().rmatmul(U)
+        from secondorder.kernels import features
+
+        self.passes += 1
+        ZU = features.rmatmul(self.features, U, self._centre)
+        return ZU if self.intercept else ZU[:-1]
+
     def product(self, H: OutputHessian, W: np.ndarray) -> np.ndarray:
         """``Z' H Z W``, computed in the precision of H or in that of X, whichever is lower."""
         self.passes += 1
@@ -289,6 +305,15 @@ class CompiledDesign(Design):
         self.passes += 1
         return gram.row_gram(self._X, self._centre)
 
+    def row_gram_product(self, U: np.ndarray) -> np.ndarray:
+        """``(X - 1 m') (X - 1 m')' U``; for a sparse X one pass, by its `features`."""
+        if not issparse(self.X):
+            return super().row_gram_product(U)
+        from secondorder.kernels import features
+
+        self.passes += 1
+        return features.row_gram_product(self.features, U, self._centre)
+
     def hessian(self, H: OutputHessian) -> np.ndarray:
         """``sum_i (z_i z_i') (x) H_i`` written out."""
         from secondorder.kernels import gram
@@ -300,6 +325,11 @@ class CompiledDesign(Design):
         self.passes += 1
         A = gram.hessian(self._X, self._centre, self.shape[1], H.diagonal(), H.u)
         return A.reshape(A.shape[0] * A.shape[1], -1)
+
+    @cached_property
+    def features(self) -> csr_array:
+        """X' in CSR, a copy of the sparse X for products feature by feature; made once, when asked for."""
+        return csr_array(self._X.T.tocsr())
 
     @property
     def _centre(self) -> np.ndarray:
