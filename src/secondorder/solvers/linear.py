@@ -14,12 +14,11 @@ import numpy as np
 from scipy.sparse import issparse
 
 from secondorder.curvature import GaussNewton, LeadingTerm, SingleGaussNewton
-from secondorder.kernels import COMPILING, dense_repays
+from secondorder.kernels import COMPILING, dense_repays, features_repay
 from secondorder.kernels.threads import one_blas_thread
 from secondorder.losses import Logistic, Loss, Softmax
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
-from secondorder.models.design import CompiledDesign
 from secondorder.objective import Objective
 from secondorder.solvers.certificate import Status
 from secondorder.solvers.minimize import Iteration, Result, minimize
@@ -204,11 +203,10 @@ def _minimize(
     curvature = CURVATURES[hessian]
     # With one output a factor stays so good that a product reduces the residual more than a new step would.
     factored = preconditioner is not None and preconditioner.make is Cholesky and problem.n_outputs == 1
-    in_row_space = preconditioner is None and _worth_coordinates(problem, design)
-    # Coordinates in the row space are few, and cost no more in float64.
-    single = (
-        curvature is GaussNewton and problem.n_outputs > 2 and problem.penalty > 0 and not in_row_space
-    )
+    penalised = problem.penalty > 0
+    in_row_space = preconditioner is None and penalised and features_repay(design.X, problem.n_outputs)
+    # In coordinates of the row space float64 costs no more.
+    single = curvature is GaussNewton and problem.n_outputs > 2 and penalised and not in_row_space
     return minimize(
         problem.objective(design),
         w,
@@ -256,11 +254,6 @@ def _solve_in_row_space(
     # The certificate is taken on X itself, and iterations go on there should rounding in L need them.
     jacobi = Refreshed(Jacobi, cost=1)
     return _minimize(problem, design, lifted, jacobi, hessian, options | {"history": history})
-
-
-def _worth_coordinates(problem: LinearProblem, design: Design) -> bool:
-    """Whether Newton's systems are better solved in coordinates of the row space of a sparse X."""
-    return isinstance(design, CompiledDesign) and issparse(design.X) and problem.penalty > 0
 
 
 def _product_cost(design: Design, n_outputs: int) -> float:

@@ -36,16 +36,13 @@ class RowSpaceSystem:
         point = curvature.point
         self._H, self._design = curvature.H, point.forward.X
         self._penalty = float(point.objective.penalty[0])
-        n, p = self._design.X.shape
-        self._K = point.forward.outputs.shape[1]
-        self._length = n * self._K
-        self._features = b.reshape(-1, self._K).copy()
-        intercept = self._features[p:].copy()
-        self._features[p:] = 0
-        self._outputs = self._design.matmul(self._features)
-        self._square = dot(self._features.ravel(), self._features.ravel())
-        S = self._outputs + intercept.sum(axis=0)
-        self.b = np.concatenate([S.ravel(), np.zeros(self._length), intercept.ravel(), [1.0]])
+        (n, p), K = self._design.X.shape, point.forward.outputs.shape[1]
+        self._length, self._K, self._B = n * K, K, b.reshape(-1, K)
+        features, intercept = self._B[:p].ravel(), self._B[p:]
+        S = self._design.matmul(self._B)
+        self._outputs_of_features = S - intercept.sum(axis=0)
+        self._square_of_features = dot(features, features)
+        self.b = np.concatenate([S.ravel(), np.zeros(n * K), intercept.ravel(), [1.0]])
 
     def __matmul__(self, v: np.ndarray) -> np.ndarray:
         S, R, _ = self._split(v)
@@ -56,7 +53,7 @@ class RowSpaceSystem:
         rows += U
         intercept[:] = U.sum(axis=0)
         Bv[-1] = self._penalty * v[-1]
-        np.multiply(self._outputs, Bv[-1], out=outputs)
+        np.multiply(self._outputs_of_features, Bv[-1], out=outputs)
         outputs += self._design.row_gram_product(rows)
         outputs += intercept.sum(axis=0)
         return Bv
@@ -65,9 +62,9 @@ class RowSpaceSystem:
         """``u'v`` of the vectors themselves."""
         _, R_u, b_u = self._split(u)
         S_v, R_v, b_v = self._split(v)
-        of_b = u[-1] * (v[-1] * self._square + dot(R_v.ravel(), self._outputs.ravel()))
-        of_rows = dot(R_u.ravel(), S_v.ravel()) - float(R_u.sum(axis=0) @ b_v.sum(axis=0))
-        return of_b + of_rows + float(np.sum(b_u * b_v))
+        of_b = v[-1] * self._square_of_features + dot(R_v.ravel(), self._outputs_of_features.ravel())
+        of_rows = dot(R_u.ravel(), S_v.ravel()) - R_u.sum(axis=0) @ b_v.sum(axis=0)
+        return float(u[-1] * of_b + of_rows + np.sum(b_u * b_v))
 
     def outputs(self, v: np.ndarray) -> np.ndarray:
         """``Z v``, shape (n, K)."""
@@ -76,8 +73,7 @@ class RowSpaceSystem:
     def lift(self, v: np.ndarray) -> np.ndarray:
         """The vector itself, shape (P,); one pass over X."""
         _, R, intercept = self._split(v)
-        V = self._design.rmatmul(R)
-        V += v[-1] * self._features
+        V = self._design.rmatmul(R) + v[-1] * self._B
         V[self._design.X.shape[1] :] = intercept
         return V.ravel()
 
