@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from secondorder.array_api import array_namespace, dot
+from secondorder.array_api import array_namespace, dot, plus_product
 from secondorder.losses import Loss, OutputHessian
 from secondorder.losses.output_hessian import Array
 
@@ -93,7 +93,7 @@ class Point:
     @cached_property
     def gradient(self) -> Array:
         """``g = J' G + penalty w``, shape (P,); one backward pass."""
-        return self.forward.vjp(self.G) + self.objective.penalty * self.w
+        return plus_product(self.forward.vjp(self.G), self.objective.penalty, self.w)
 
     def settled(self) -> "Point":
         """The same point, its penalty term taken from w itself and not carried along."""
