@@ -76,7 +76,7 @@ def features_repay(X: Any, n_outputs: int) -> bool:
     if n_outputs == 1 or not sparse_repays(X, n_outputs):
         return False
     n, p = X.shape
-    copied = X.nnz * (X.dtype.itemsize + X.indices.itemsize)
+    copied = X.nnz * (X.dtype.itemsize + 4)
     return _repays(p * n_outputs, CACHED) and copied <= 4 * 8 * n_outputs * (p - 2 * n)
 
 

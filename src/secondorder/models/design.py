@@ -328,8 +328,13 @@ class CompiledDesign(Design):
 
     @cached_property
     def features(self) -> csr_array:
-        """X' in CSR, a copy of the sparse X for products feature by feature; made once, when asked for."""
-        return csr_array(self._X.T.tocsr())
+        """X' in CSR, a copy of the sparse X for products feature by feature; made once, when asked for.
+
+        Its indices are of four bytes, where these will do, whatever those of X are.
+        """
+        X = self._X.T.tocsr()
+        index = np.int32 if max(X.nnz, *X.shape) <= np.iinfo(np.int32).max else np.int64
+        return csr_array((X.data, X.indices.astype(index), X.indptr.astype(index)), X.shape)
 
     @property
     def _centre(self) -> np.ndarray:

@@ -73,7 +73,8 @@ class RowSpaceSystem:
     def lift(self, v: np.ndarray) -> np.ndarray:
         """The vector itself, shape (P,); one pass over X."""
         _, R, intercept = self._split(v)
-        V = self._design.rmatmul(R) + v[-1] * self._B
+        V = self._design.rmatmul(R)
+        V += v[-1] * self._B
         V[self._design.X.shape[1] :] = intercept
         return V.ravel()
 
