@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from secondorder.array_api import array_namespace, dot
+from secondorder.array_api import array_namespace, dot, plus_product
 from secondorder.losses import Loss, OutputHessian
 from secondorder.losses.output_hessian import Array
 
@@ -106,7 +106,7 @@ class Point:
     @cached_property
     def gradient(self) -> Array:
         """``g = J' G + penalty w``, shape (P,); one backward pass."""
-        return self.forward.vjp(self.G) + self.objective.penalty * self.w
+        return plus_product(self.forward.vjp(self.G), self.objective.penalty, self.w)
 
     def settled(self) -> "Point":
         """The same point, its penalty term taken from w itself and not carried along."""
@@ -115,9 +115,9 @@ class Point:
             vars(point)["_loss"] = self._loss
         return point
 
-    def along(self, d: Array) -> "Ray":
-        """The points ``w + t d``."""
-        return Ray(self, d, self.forward.along(d))
+    def along(self, d: Array, *change: Array) -> "Ray":
+        """The points ``w + t d``; for a linear model `change` can be ``J d``, if that is known."""
+        return Ray(self, d, self.forward.along(d, *change))
 
     def shift(self, c: Array) -> "Point":
         """The point with `c` (K,) added to the intercept, which is not penalised."""

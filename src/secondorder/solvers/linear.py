@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from secondorder.curvature import GaussNewton, LeadingTerm, SingleGaussNewton
-from secondorder.kernels import COMPILING, dense_repays
+from secondorder.kernels import COMPILING, dense_repays, features_repay
 from secondorder.kernels.threads import one_blas_thread
 from secondorder.losses import Logistic, Loss, OutputHessian, Softmax
 from secondorder.losses.output_hessian import Array
@@ -226,7 +226,9 @@ def descend_linear(
     coupled, penalised = start.objective.loss.shift_invariant, bool(np.any(start.objective.penalty))
     # With one output a factor stays so good that a product reduces the residual more than a new step would.
     factored = preconditioner is not None and preconditioner.make in (Cholesky, cholesky_for_each)
-    single = curvature is GaussNewton and coupled and n_outputs > 2 and penalised
+    in_row_space = preconditioner is None and penalised and features_repay(start.forward.X.X, n_outputs)
+    # In coordinates of the row space float64 costs no more.
+    single = coupled and n_outputs > 2 and not in_row_space
     lean = curvature is GaussNewton and penalised
     fast = SingleGaussNewton if single else GaussNewton
     return descend(
@@ -235,6 +237,7 @@ def descend_linear(
         fallback=GaussNewton if lean else None,
         step=LineSearch(
             preconditioner=preconditioner,
+            in_row_space=in_row_space,
             tol=tol if coupled else tol / n_outputs,
             rtol=FACTORED_RTOL if factored and not coupled else LineSearch.rtol,
         ),
