@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from secondorder.array_api import dot
 from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace
 from secondorder.objective import Point
@@ -43,8 +44,8 @@ class Verdict(NamedTuple):
 
 def is_bounded(point: Point) -> bool:
     """Whether every parameter but a free intercept is penalised, so that `duality_gap` is a bound."""
-    last = len(point.w) - n_free_intercepts(point)
-    return bool(np.all(point.objective.penalty[:last] > 0))
+    last, uniform = len(point.w) - n_free_intercepts(point), point.objective.uniform
+    return bool(np.all(point.objective.penalty[:last] > 0)) if uniform is None else uniform[1] >= last
 
 
 def duality_gap(point: Point) -> float:
@@ -56,9 +57,12 @@ def duality_gap(point: Point) -> float:
     """
     if not (is_bounded(point) and intercept_is_solved(point)):
         return np.inf
-    last = len(point.w) - n_free_intercepts(point)
+    last, uniform = len(point.w) - n_free_intercepts(point), point.objective.uniform
+    g = point.gradient[:last]
     with np.errstate(over="ignore"):
-        return float(0.5 * np.sum(point.gradient[:last] ** 2 / point.objective.penalty[:last]))
+        if uniform is None:
+            return float(0.5 * np.sum(g**2 / point.objective.penalty[:last]))
+        return dot(g, g) / (2 * uniform[0])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from secondorder.array_api import array_namespace, dot
+from secondorder.array_api import array_namespace
 from secondorder.curvature import GaussNewton
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective, Point
@@ -239,7 +239,7 @@ def descend(
 
 def _row(iteration: int, point: Point, verdict: Any, *of_step: Any) -> Iteration:
     """The row of the history for `point`, and for the step that led there."""
-    norm = float(np.sqrt(dot(point.gradient, point.gradient)))
+    norm = float(np.sqrt(point.squared_gradient))
     row = Iteration(iteration, point.value, norm, verdict.gap, point.objective.X.passes, *of_step)
     return row._replace(validation_loss=verdict.validation_loss, validation_score=verdict.validation_score)
 
@@ -247,7 +247,7 @@ def _row(iteration: int, point: Point, verdict: Any, *of_step: Any) -> Iteration
 def _check_finite(point: Point) -> None:
     """Raise a ValueError if the gradient or its square is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(dot(point.gradient, point.gradient))
+        finite = np.isfinite(point.squared_gradient)
     if not finite:
         raise ValueError(
             "The gradient overflows at the start: values in X (or weights) are too large for their "

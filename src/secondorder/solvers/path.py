@@ -27,7 +27,7 @@ from secondorder.solvers.preconditioners import (
     Refreshed,
     cholesky_for_each,
 )
-from secondorder.solvers.span import best_in_span
+from secondorder.solvers.span import Solution, best_in_span
 
 TOGETHER_BYTES = 2**27  # of memory for the folds solved together
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
@@ -102,14 +102,19 @@ def fit_path(
 
 
 class _Solved(NamedTuple):
-    """One model or several: the result for X, the point in reduced variables, its W, and what holds for X."""
+    """One model or several: the result for X, the point in reduced variables, and what holds for X."""
 
     result: Result
     point: Point
-    W: np.ndarray
     outputs: np.ndarray
     gaps: Sequence[float]
     values: Sequence[float]
+
+
+def _solution(point: Point) -> Solution:
+    """Its parameters and outputs."""
+    S = point.forward.outputs
+    return Solution(point.w.reshape(-1, S.shape[1]), S)
 
 
 class _Path:
@@ -129,8 +134,8 @@ class _Path:
         self.groups = [folds[i : i + max(1, together)] for i in range(0, len(folds), max(1, together))]
         self.preconditioner = choose_preconditioner(self.small, problem.n_outputs, solver)
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
-        self.trail: list[np.ndarray] = []  # the last solutions on all rows, newest first
-        self.trails: list[list[np.ndarray]] = [[] for _ in self.groups]
+        self.trail: list[Solution] = []  # the last on all rows, newest first
+        self.trails: list[list[Solution]] = [[] for _ in self.groups]
         self.w: np.ndarray | None = None  # the last one in the variables of X
 
     def advance(self, penalty: float) -> Stage:
@@ -138,19 +143,19 @@ class _Path:
         problem = replace(self.problem, penalty=penalty)
         if penalty == 0:
             return self._without_penalty(problem)
-        trail = self.trail or [np.zeros((self.small.shape[1], problem.n_outputs))]
+        trail = self.trail or [Solution(np.zeros((1, 1)), np.zeros((1, 1)))]
         mix = [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
         whole = self._solve(problem, trail, mix, self.preconditioner)
         cells = []
         for group, preconditioner, own in zip(self.groups, self.of_groups, self.trails, strict=True):
-            bases, mix = [whole.W], [1.0]
+            bases, mix = [_solution(whole.point)], [1.0]
             for ours, theirs, weight in zip(own, self.trail, (1.0, 0.0), strict=False):
                 bases, mix = [*bases, ours, theirs], [*mix, weight, -weight]
             part = self._part(problem, group)
             solved = self._solve(part, bases, mix, preconditioner)
-            own[:] = [solved.W, *own[:1]]
+            own[:] = [_solution(solved.point), *own[:1]]
             cells += self._cells(part, group, solved)
-        self.trail = [whole.W, *self.trail[:2]]
+        self.trail = [_solution(whole.point), *self.trail[:2]]
         result = self._uncentred(whole.result, problem.n_outputs)
         self.w = result.w
         return Stage(penalty, result, whole.point, cells)
@@ -165,7 +170,7 @@ class _Path:
     def _solve(
         self,
         problem: LinearProblem,
-        bases: Sequence[np.ndarray],
+        bases: Sequence[Solution],
         mix: Sequence[float],
         preconditioner: Refreshed | None,
     ) -> "_Solved":
@@ -174,19 +179,18 @@ class _Path:
         several = problem.s.ndim == 2
         options = self.options | {"judge": DualityGaps(self.options["tol"]) if several else None}
         objective, K = problem.objective(self.small), problem.n_outputs
-        shallow = SEARCH * self.small.shape[0] * K > product_cost(self.small, K)
-        if len(bases) == 1 or shallow:
-            W = sum(a * W for a, W in zip(mix, bases, strict=True))
-            start = objective.at(np.broadcast_to(W, (self.small.shape[1], K)).ravel())
+        if len(bases) == 1 or SEARCH * self.small.shape[0] * K > product_cost(self.small, K):
+            W = sum(a * solution.W for a, solution in zip(mix, bases, strict=True))
         else:
-            start = best_in_span(objective, bases, mix, K if several else 1)
+            W = best_in_span(objective, bases, mix, K if several else 1)
         if preconditioner is not None:
             preconditioner.begin()
+        start = objective.at(np.broadcast_to(W, (self.small.shape[1], K)).ravel())
         result, point = descend_linear(start, preconditioner, **options)
         W = point.w.reshape(-1, K)
         if self.space is None:
             gaps, values = gaps_of_models(point) if several else ([result.gap], [result.value])
-            return _Solved(result, point, W, point.forward.outputs, gaps, values)
+            return _Solved(result, point, point.forward.outputs, gaps, values)
         gaps, values, outputs = gaps_on_rows(point, self.space)
         lifted = self.space.lift(W).ravel()
         history = tuple(row._replace(passes=self.design.passes) for row in result.history)
@@ -196,7 +200,7 @@ class _Path:
         elif not several:
             found, end = self._on_X(problem, found)
             outputs = end.forward.outputs
-        return _Solved(found, point, W, outputs, gaps, values)
+        return _Solved(found, point, outputs, gaps, values)
 
     def _on_X(self, problem: LinearProblem, found: Result) -> tuple[Result, Point]:
         """The solution of one model from one that is nearly right, by iterations on X itself."""

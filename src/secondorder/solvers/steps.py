@@ -110,8 +110,10 @@ class LineSearch:
 
     def _target(self, point: Point) -> float:
         """The gradient norm at which `duality_gap` is sure to be at most `tol` times E."""
-        penalty = point.objective.penalty[: len(point.w) - n_free_intercepts(point)]
-        return float(np.sqrt(2 * np.min(penalty) * self.tol * abs(point.value)))
+        penalty, uniform = point.objective.penalty, point.objective.uniform
+        last = len(point.w) - n_free_intercepts(point)
+        least = np.min(penalty[:last]) if uniform is None or uniform[1] < last else uniform[0]
+        return float(np.sqrt(2 * least * self.tol * abs(point.value)))
 
 
 def minimize_along(ray: Ray, slope: float) -> tuple[Point, float, int]:
