@@ -174,6 +174,10 @@ for dtype in (np.float64, np.float32):
         fit(X, n_classes)
         for index in (np.int32, np.int64):
             fit(sparse(shape[0], 1000, 1_100_000, dtype, index), n_classes)
+    for index in (np.int32, np.int64):
+        wide = sparse(300, 60_000, 30_000, dtype, index)
+        wide.data[:] = 1
+        fit(wide, 12)
 X = rng.standard_normal(several)
 weights = pd.Series(rng.random(len(X)))
 fit(X, 4, weights)

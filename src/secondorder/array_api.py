@@ -30,3 +30,13 @@ def dot(a: Any, b: Any) -> float:
 
         return vectors.dot(a, b)
     return float(array_namespace(a).sum(a * b))
+
+
+def plus_product(a: Any, b: Any, c: Any) -> Any:
+    """``a + b c`` for vectors; long ones of NumPy are added to `a` itself."""
+    if vector_repays(a) and vector_repays(b) and vector_repays(c):
+        from secondorder.kernels import vectors
+
+        vectors.add_product(a, b, c)
+        return a
+    return a + b * c

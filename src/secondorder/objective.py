@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from secondorder.array_api import array_namespace, dot
+import numpy as np
+
+from secondorder.array_api import array_namespace, dot, plus_product
 from secondorder.losses import Loss, OutputHessian
 from secondorder.losses.output_hessian import Array
 
@@ -34,6 +36,21 @@ class Objective:
     y: Array
     s: Array
     penalty: Array
+
+    @cached_property
+    def uniform(self) -> tuple[float, int] | None:
+        """The penalty, and how many parameters have it, if those are the first and the others have none."""
+        if not isinstance(self.penalty, np.ndarray):
+            return None
+        first, m = float(self.penalty[0]), int(np.count_nonzero(self.penalty))
+        return (first, m) if m and bool(np.all(self.penalty[:m] == first)) else None
+
+    def penalty_product(self, a: Array, b: Array) -> float:
+        """``sum_j penalty_j a_j b_j``."""
+        if self.uniform is None:
+            return dot(self.penalty * a, b)
+        penalty, m = self.uniform
+        return penalty * dot(a[:m], b[:m])
 
     def at(self, w: Array) -> "Point":
         """The objective at the parameters `w` of shape (P,)."""
@@ -80,7 +97,7 @@ class Point:
         """``1/2 sum_j penalty_j w_j^2``."""
         if self.known_penalty is not None:
             return self.known_penalty
-        return 0.5 * dot(self.objective.penalty, self.w**2)
+        return 0.5 * self.objective.penalty_product(self.w, self.w)
 
     @cached_property
     def _loss(self) -> tuple[float | Array, Array, OutputHessian]:
@@ -106,7 +123,12 @@ class Point:
     @cached_property
     def gradient(self) -> Array:
         """``g = J' G + penalty w``, shape (P,); one backward pass."""
-        return self.forward.vjp(self.G) + self.objective.penalty * self.w
+        return plus_product(self.forward.vjp(self.G), self.objective.penalty, self.w)
+
+    @cached_property
+    def squared_gradient(self) -> float:
+        """``g'g``."""
+        return dot(self.gradient, self.gradient)
 
     def settled(self) -> "Point":
         """The same point, its penalty term taken from w itself and not carried along."""
@@ -115,9 +137,9 @@ class Point:
             vars(point)["_loss"] = self._loss
         return point
 
-    def along(self, d: Array) -> "Ray":
-        """The points ``w + t d``."""
-        return Ray(self, d, self.forward.along(d))
+    def along(self, d: Array, *change: Array) -> "Ray":
+        """The points ``w + t d``; for a linear model `change` can be ``J d``, if that is known."""
+        return Ray(self, d, self.forward.along(d, *change))
 
     def shift(self, c: Array) -> "Point":
         """The point with `c` (K,) added to the intercept, which is not penalised."""
@@ -135,8 +157,8 @@ class Ray:
     @cached_property
     def _penalty(self) -> tuple[float, float, float]:
         """The penalty term at t, as coefficients of 1, t and t^2/2."""
-        pull = self.origin.objective.penalty * self.direction
-        return self.origin.penalty_term, dot(pull, self.origin.w), dot(pull, self.direction)
+        product, w, d = self.origin.objective.penalty_product, self.origin.w, self.direction
+        return self.origin.penalty_term, product(w, d), product(d, d)
 
     def __call__(self, t: float) -> Point:
         """The point at `t`."""

@@ -56,15 +56,15 @@ def warmup() -> Warmup:
 
 
 def _matrices() -> Iterator[Any]:
-    """A small matrix of every kind, and a wide one."""
+    """A small matrix of every kind, and a wide one; the sparse ones of a few whole numbers."""
     rng = np.random.default_rng(0)
-    for dtype, shape in product((np.float64, np.float32), ((60, 5), (30, 40))):
+    for dtype, shape in product((np.float64, np.float32), ((60, 5), (12, 40))):
         X = rng.standard_normal(shape).astype(dtype)
         yield X
         yield np.asfortranarray(X)
         yield np.repeat(X, 2, axis=1)[:, ::2]
         for index in (np.int32, np.int64):
-            sparse = csr_array(X)
+            sparse = csr_array(np.round(X))
             parts = (sparse.data, sparse.indices.astype(index), sparse.indptr.astype(index))
             yield csr_array(parts, shape)
 

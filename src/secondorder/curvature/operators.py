@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from secondorder.kernels import vector_repays
+from secondorder.array_api import plus_product
 from secondorder.losses import OutputHessian
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Point
@@ -42,13 +42,7 @@ class GaussNewton(Curvature):
 
     def _matvec(self, v: Array) -> Array:
         point = self.point
-        Bv, penalty = point.forward.gauss_newton_product(self.H, v), point.objective.penalty
-        if vector_repays(v):
-            from secondorder.kernels import vectors
-
-            vectors.add_product(Bv, penalty, v)
-            return Bv
-        return Bv + penalty * v
+        return plus_product(point.forward.gauss_newton_product(self.H, v), point.objective.penalty, v)
 
     def diagonal(self) -> Array:
         """``diag(B)``, shape (P,); one pass over X."""

@@ -18,6 +18,9 @@ POINTWISE_ELEMENTS = 2**14
 DENSE_MULTIPLICATIONS = 2**20
 SPARSE_MULTIPLICATIONS = 2**18
 
+# Sweeps over vectors of so many numbers are slower than arithmetic, for caches are smaller.
+CACHED = 2**19
+
 # With Numba's compiler switched off its loops run as plain Python, and repay nothing.
 COMPILING = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 
@@ -62,6 +65,19 @@ def dense_repays(X: Any, n_outputs: int) -> bool:
         and X.dtype in (np.float64, np.float32)
         and _either_repays(X.size, X.shape[0], n_outputs, DENSE_MULTIPLICATIONS)
     )
+
+
+def features_repay(X: Any, n_outputs: int) -> bool:
+    """Whether the CSR `X` is worth a copy by features, and coordinates in its row space.
+
+    They spare conjugate gradients four vectors of all features, which no cache holds, for four of twice
+    as many numbers as there are outputs, and are not to take more memory than those.
+    """
+    if n_outputs == 1 or not sparse_repays(X, n_outputs):
+        return False
+    n, p = X.shape
+    copied = X.nnz * (X.dtype.itemsize + 4)
+    return _repays(p * n_outputs, CACHED) and copied <= 4 * 8 * n_outputs * (p - 2 * n)
 
 
 def sparse_repays(X: Any, n_outputs: int) -> bool:

@@ -22,9 +22,9 @@ class Design:
     """The design matrix ``Z = [X - 1 m', 1]``, which is never formed; ``Z = X`` without intercept.
 
     `X` is a dense array of any array API namespace, or a SciPy CSR matrix. It is neither copied nor
-    converted as a whole. The centre `m` only moves the intercept, from b to ``b + m'W``: the
-    optimum is the same, but the intercept is then nearly independent of the other parameters, which
-    conjugate gradients and their stopping test need when the features are far from 0.
+    converted as a whole, but for `CompiledDesign.features`. The centre `m` only moves the intercept, from b
+    to ``b + m'W``: the optimum is the same, but the intercept is then nearly independent of the other
+    parameters, which conjugate gradients and their stopping test need when the features are far from 0.
 
     Parameters
     ----------
@@ -167,6 +167,12 @@ class Design:
             G += X @ X.T
         return G
 
+    def row_gram_product(self, U: np.ndarray) -> np.ndarray:
+        """``(X - 1 m') (X - 1 m')' U`` for `U` of shape (n, K)."""
+        W = self.rmatmul(U)
+        W[self.X.shape[1] :] = 0
+        return self.matmul(W)
+
     def _matmul(self, W: Array) -> Array:
         """``X W``."""
         if issparse(self.X) or self.X.dtype == W.dtype:
@@ -273,6 +279,16 @@ class CompiledDesign(Design):
         self.passes += 1
         return self._kernels.matmul(self._X, *self._split(W), self._centre)
 
+    def rmatmul(self, U: np.ndarray) -> np.ndarray:
+        """``Z' U``, float64."""
+        if "features" not in vars(self):
+            return super().rmatmul(U)
+        from secondorder.kernels import features
+
+        self.passes += 1
+        ZU = features.rmatmul(self.features, U, self._centre)
+        return ZU if self.intercept else ZU[:-1]
+
     def product(self, H: OutputHessian, W: np.ndarray) -> np.ndarray:
         """``Z' H Z W``, computed in the precision of H or in that of X, whichever is lower."""
         self.passes += 1
@@ -310,6 +326,15 @@ class CompiledDesign(Design):
         self.passes += 1
         return gram.row_gram(self._X, self._centre)
 
+    def row_gram_product(self, U: np.ndarray) -> np.ndarray:
+        """``(X - 1 m') (X - 1 m')' U``; for a sparse X one pass, by its `features`."""
+        if not issparse(self.X):
+            return super().row_gram_product(U)
+        from secondorder.kernels import features
+
+        self.passes += 1
+        return features.row_gram_product(self.features, U, self._centre)
+
     def hessian(self, H: OutputHessian) -> np.ndarray:
         """``sum_i (z_i z_i') (x) H_i`` written out."""
         from secondorder.kernels import gram
@@ -321,6 +346,16 @@ class CompiledDesign(Design):
         self.passes += 1
         A = gram.hessian(self._X, self._centre, self.shape[1], H.diagonal(), H.u)
         return A.reshape(A.shape[0] * A.shape[1], -1)
+
+    @cached_property
+    def features(self) -> csr_array:
+        """X' in CSR, a copy of the sparse X for products feature by feature; made once, when asked for.
+
+        Its indices are of four bytes, where these will do, whatever those of X are.
+        """
+        X = self._X.T.tocsr()
+        index = np.int32 if max(X.nnz, *X.shape) <= np.iinfo(np.int32).max else np.int64
+        return csr_array((X.data, X.indices.astype(index), X.indptr.astype(index)), X.shape)
 
     @property
     def _centre(self) -> np.ndarray:

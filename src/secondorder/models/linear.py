@@ -64,9 +64,9 @@ class LinearForward:
         """``(dJ[v])' U``: zero, as J does not depend on w."""
         return 0.0
 
-    def along(self, v: Array) -> "LinearRay":
-        """The models at ``w + t v``; one pass over X, none per t."""
-        return LinearRay(self, v, self.jvp(v))
+    def along(self, v: Array, change: Array | None = None) -> "LinearRay":
+        """The models at ``w + t v``; one pass over X, unless ``J v`` is given as `change`, and none per t."""
+        return LinearRay(self, v, self.jvp(v) if change is None else change)
 
     def shift(self, c: Array) -> "LinearForward":
         """The model with `c` (K,) added to its intercept; no pass over X."""

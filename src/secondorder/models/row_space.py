@@ -37,11 +37,22 @@ class RowSpace:
         root = np.sqrt(squares[kept])
         self.L = U[:, kept] * root
         self._T = U[:, kept] / root
+        self._G = G
 
     def lift(self, V: Array) -> np.ndarray:
         """``W = Q V``, the intercept row unchanged; one pass over X."""
         rank, p = self.L.shape[1], self._design.X.shape[1]
         return np.vstack([self._design.rmatmul(self._T @ V[:rank])[:p], V[rank:]])
+
+    def outputs(self, V: Array) -> np.ndarray:
+        """``Z W`` for ``W = lift(V)``, from ``X X'``; no pass over X."""
+        rank = self.L.shape[1]
+        return self._G @ (self._T @ V[:rank]) + V[rank:].sum(axis=0)
+
+    def squared_gradient(self, V: Array, U: Array, penalty: float) -> np.ndarray:
+        """``|X' U + penalty Q V|^2`` of every column, X centred, from ``X X'``; no pass over X."""
+        R = U + penalty * (self._T @ V[: self.L.shape[1]])
+        return np.sum(R * (self._G @ R), axis=0)
 
     def project(self, W: Array) -> np.ndarray:
         """``V = Q' W``, the intercept row unchanged; one pass over X."""

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from secondorder.array_api import dot
 from secondorder.losses.output_hessian import Array
+from secondorder.models import RowSpace
 from secondorder.objective import Point
-from secondorder.solvers.intercept import intercept_is_solved, n_free_intercepts
+from secondorder.solvers.intercept import SOLVED, intercept_is_solved, n_free_intercepts
 from secondorder.solvers.separation import Outlook, outlook
 
 
@@ -42,8 +44,8 @@ class Verdict(NamedTuple):
 
 def is_bounded(point: Point) -> bool:
     """Whether every parameter but a free intercept is penalised, so that `duality_gap` is a bound."""
-    last = len(point.w) - n_free_intercepts(point)
-    return bool(np.all(point.objective.penalty[:last] > 0))
+    last, uniform = len(point.w) - n_free_intercepts(point), point.objective.uniform
+    return bool(np.all(point.objective.penalty[:last] > 0)) if uniform is None else uniform[1] >= last
 
 
 def duality_gap(point: Point) -> float:
@@ -55,9 +57,12 @@ def duality_gap(point: Point) -> float:
     """
     if not (is_bounded(point) and intercept_is_solved(point)):
         return np.inf
-    last = len(point.w) - n_free_intercepts(point)
+    last, uniform = len(point.w) - n_free_intercepts(point), point.objective.uniform
+    g = point.gradient[:last]
     with np.errstate(over="ignore"):
-        return float(0.5 * np.sum(point.gradient[:last] ** 2 / point.objective.penalty[:last]))
+        if uniform is None:
+            return float(0.5 * np.sum(g**2 / point.objective.penalty[:last]))
+        return dot(g, g) / (2 * uniform[0])
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,26 @@ def gaps_of_models(point: Point) -> tuple[Array, Array]:
         return np.full(K, np.inf), values
     with np.errstate(over="ignore"):
         return 0.5 * np.sum(g**2 / penalty, axis=0), values
+
+
+def gaps_on_rows(point: Point, space: RowSpace) -> tuple[Array, Array, Array]:
+    """`gaps_of_models`, or the gap and E of one model, and the outputs, for X itself.
+
+    The point is one for the data ``space.L``, with one penalty on all features. Its parameters belong to
+    ``W = X' A`` with X centred, so all follows from ``X X'``: the outputs, and the gradient.
+    """
+    o, K = point.objective, point.objective.model.n_outputs
+    V, penalty = point.w.reshape(-1, K), float(o.penalty[0])
+    S = space.outputs(V)
+    losses, G, _ = o.loss.evaluate(S, o.y, o.s)
+    values = np.sum(V[: space.L.shape[1]] ** 2, axis=0) * penalty / 2
+    gaps = space.squared_gradient(V, G, penalty) / (2 * penalty)
+    slopes = np.abs(np.sum(G, axis=0)) if point.forward.n_intercepts else 0.0
+    if np.any(slopes > SOLVED * np.sum(np.abs(G))):
+        gaps = np.full(K, np.inf)
+    if isinstance(losses, float):
+        return np.array([np.sum(gaps)]), np.array([losses + np.sum(values)]), S
+    return gaps, losses + values, S
 
 
 @dataclass(frozen=True)

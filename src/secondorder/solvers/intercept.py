@@ -4,6 +4,8 @@ import numpy as np
 
 from secondorder.objective import Point
 
+SOLVED = 0.01  # part of all slopes that their sum may come to at a solved intercept
+
 
 def n_free_intercepts(point: Point) -> int:
     """The number of intercepts that are not penalised (they are the last parameters)."""
@@ -20,7 +22,7 @@ def intercept_is_solved(point: Point) -> bool:
     if not n_free_intercepts(point):
         return True
     sums, sizes = point.pull
-    return bool(np.max(np.abs(sums)) <= 0.01 * np.sum(sizes))
+    return bool(np.max(np.abs(sums)) <= SOLVED * np.sum(sizes))
 
 
 def solve_intercept(point: Point, tol: float) -> Point:

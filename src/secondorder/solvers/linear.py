@@ -14,13 +14,13 @@ import numpy as np
 from scipy.sparse import issparse
 
 from secondorder.curvature import GaussNewton, LeadingTerm, SingleGaussNewton
-from secondorder.kernels import COMPILING, dense_repays
+from secondorder.kernels import COMPILING, dense_repays, features_repay
 from secondorder.kernels.threads import one_blas_thread
 from secondorder.losses import Logistic, Loss, OutputHessian, Softmax
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
 from secondorder.objective import Objective, Point
-from secondorder.solvers.certificate import Status
+from secondorder.solvers.certificate import Status, gaps_on_rows
 from secondorder.solvers.minimize import Iteration, Result, descend
 from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed, cholesky_for_each
 from secondorder.solvers.steps import LineSearch
@@ -226,7 +226,9 @@ def descend_linear(
     coupled, penalised = start.objective.loss.shift_invariant, bool(np.any(start.objective.penalty))
     # With one output a factor stays so good that a product reduces the residual more than a new step would.
     factored = preconditioner is not None and preconditioner.make in (Cholesky, cholesky_for_each)
-    single = curvature is GaussNewton and coupled and n_outputs > 2 and penalised
+    in_row_space = preconditioner is None and penalised and features_repay(start.forward.X.X, n_outputs)
+    # In coordinates of the row space float64 costs no more.
+    single = coupled and n_outputs > 2 and not in_row_space
     lean = curvature is GaussNewton and penalised
     fast = SingleGaussNewton if single else GaussNewton
     return descend(
@@ -235,6 +237,7 @@ def descend_linear(
         fallback=GaussNewton if lean else None,
         step=LineSearch(
             preconditioner=preconditioner,
+            in_row_space=in_row_space,
             tol=tol if coupled else tol / n_outputs,
             rtol=FACTORED_RTOL if factored and not coupled else LineSearch.rtol,
         ),
@@ -298,14 +301,19 @@ def _solve_in_row_space(
 
     inner = options | {"callback": callback and (lambda row: callback(on_X(row)))}
     chosen = choose_preconditioner(small, n_outputs, "auto")
-    reduced = _minimize(problem, small, V, chosen, hessian, inner)
-    history = tuple(map(on_X, reduced.history))
+    first = problem.objective(small).at(V)
+    reduced, inner_point = descend_linear(first, chosen, hessian=hessian, **inner)
     lifted = space.lift(reduced.w.reshape(-1, n_outputs)).ravel()
+    found = replace(reduced, w=lifted, history=tuple(map(on_X, reduced.history)))
     if reduced.status not in (Status.CONVERGED, Status.PRECISION):
-        return replace(reduced, w=lifted, history=history)
-    # The certificate is taken on X itself, and iterations go on there should rounding in L need them.
+        return found
+    if problem.penalty > 0:
+        (gap,), (value,), _ = gaps_on_rows(inner_point, space)
+        if gap <= options["tol"] * abs(value):
+            return found.certified(float(value), float(gap))
+    # Rounding in L needs iterations on X itself.
     jacobi = Refreshed(Jacobi, cost=1)
-    return _minimize(problem, design, lifted, jacobi, hessian, options | {"history": history})
+    return _minimize(problem, design, lifted, jacobi, hessian, options | {"history": found.history})
 
 
 def product_cost(design: Design, n_outputs: int) -> float:

@@ -1,12 +1,12 @@
 """The outer loop."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from secondorder.array_api import array_namespace, dot
+from secondorder.array_api import array_namespace
 from secondorder.curvature import GaussNewton
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective, Point
@@ -102,6 +102,12 @@ class Result:
         """Reads of X from end to end."""
         return self.history[-1].passes
 
+    def certified(self, value: float, gap: float) -> "Result":
+        """The same, converged with this value and gap."""
+        last = self.history[-1]._replace(value=value, gap=gap)
+        history = (*self.history[:-1], last)
+        return replace(self, status=Status.CONVERGED, value=value, gap=gap, history=history)
+
     def __repr__(self) -> str:
         return (
             f"Result({self.status.name}: {self.reason}; value={self.value:.10g}, "
@@ -128,7 +134,7 @@ def minimize(
     That is for a convex objective; for others `judge` says when to end. After every step the intercepts
     are solved exactly on the outputs at hand, which makes `secondorder.solvers.certificate.duality_gap` a
     bound. An iteration makes one forward and one backward pass over X besides the products and the
-    preconditioner.
+    preconditioner, and one more with a `secondorder.solvers.row_space_system.RowSpaceSystem`.
 
     Parameters
     ----------
@@ -233,7 +239,7 @@ def descend(
 
 def _row(iteration: int, point: Point, verdict: Any, *of_step: Any) -> Iteration:
     """The row of the history for `point`, and for the step that led there."""
-    norm = float(np.sqrt(dot(point.gradient, point.gradient)))
+    norm = float(np.sqrt(point.squared_gradient))
     row = Iteration(iteration, point.value, norm, verdict.gap, point.objective.X.passes, *of_step)
     return row._replace(validation_loss=verdict.validation_loss, validation_score=verdict.validation_score)
 
@@ -241,7 +247,7 @@ def _row(iteration: int, point: Point, verdict: Any, *of_step: Any) -> Iteration
 def _check_finite(point: Point) -> None:
     """Raise a ValueError if the gradient or its square is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(dot(point.gradient, point.gradient))
+        finite = np.isfinite(point.squared_gradient)
     if not finite:
         raise ValueError(
             "The gradient overflows at the start: values in X (or weights) are too large for their "

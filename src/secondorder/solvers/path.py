@@ -10,7 +10,7 @@ from secondorder.losses import Logistic, Loss
 from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace, design_matrix
 from secondorder.objective import Point
-from secondorder.solvers.certificate import DualityGaps, Status, gaps_of_models
+from secondorder.solvers.certificate import DualityGaps, gaps_of_models, gaps_on_rows
 from secondorder.solvers.linear import (
     LinearProblem,
     blas_at_rest,
@@ -26,9 +26,8 @@ from secondorder.solvers.preconditioners import (
     Jacobi,
     Refreshed,
     cholesky_for_each,
-    model_alone,
 )
-from secondorder.solvers.span import best_in_span
+from secondorder.solvers.span import Solution, best_in_span
 
 TOGETHER_BYTES = 2**27  # of memory for the folds solved together
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
@@ -102,6 +101,22 @@ def fit_path(
         yield stage
 
 
+class _Solved(NamedTuple):
+    """One model or several: the result for X, the point in reduced variables, and what holds for X."""
+
+    result: Result
+    point: Point
+    outputs: np.ndarray
+    gaps: Sequence[float]
+    values: Sequence[float]
+
+
+def _solution(point: Point) -> Solution:
+    """Its parameters and outputs."""
+    S = point.forward.outputs
+    return Solution(point.w.reshape(-1, S.shape[1]), S)
+
+
 class _Path:
     """What one stage leaves to the next: the reduced problem, the preconditioners and the last solutions."""
 
@@ -119,8 +134,8 @@ class _Path:
         self.groups = [folds[i : i + max(1, together)] for i in range(0, len(folds), max(1, together))]
         self.preconditioner = choose_preconditioner(self.small, problem.n_outputs, solver)
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
-        self.trail: list[np.ndarray] = []  # the last solutions on all rows, newest first
-        self.trails: list[list[np.ndarray]] = [[] for _ in self.groups]
+        self.trail: list[Solution] = []  # the last on all rows, newest first
+        self.trails: list[list[Solution]] = [[] for _ in self.groups]
         self.w: np.ndarray | None = None  # the last one in the variables of X
 
     def advance(self, penalty: float) -> Stage:
@@ -128,22 +143,22 @@ class _Path:
         problem = replace(self.problem, penalty=penalty)
         if penalty == 0:
             return self._without_penalty(problem)
-        trail = self.trail or [np.zeros((self.small.shape[1], problem.n_outputs))]
+        trail = self.trail or [Solution(np.zeros((1, 1)), np.zeros((1, 1)))]
         mix = [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
-        whole, point, _ = self._descend(problem, trail, mix, self.preconditioner)
-        W, cells = point.w.reshape(-1, problem.n_outputs), []
+        whole = self._solve(problem, trail, mix, self.preconditioner)
+        cells = []
         for group, preconditioner, own in zip(self.groups, self.of_groups, self.trails, strict=True):
-            bases, mix = [W], [1.0]
+            bases, mix = [_solution(whole.point)], [1.0]
             for ours, theirs, weight in zip(own, self.trail, (1.0, 0.0), strict=False):
                 bases, mix = [*bases, ours, theirs], [*mix, weight, -weight]
             part = self._part(problem, group)
-            result, inner, outer = self._descend(part, bases, mix, preconditioner)
-            own[:] = [inner.w.reshape(-1, part.n_outputs), *own[:1]]
-            cells += self._cells(group, result, outer)
-        self.trail = [W, *self.trail[:2]]
-        whole = self._uncentred(whole, problem.n_outputs)
-        self.w = whole.w
-        return Stage(penalty, whole, point, cells)
+            solved = self._solve(part, bases, mix, preconditioner)
+            own[:] = [_solution(solved.point), *own[:1]]
+            cells += self._cells(part, group, solved)
+        self.trail = [_solution(whole.point), *self.trail[:2]]
+        result = self._uncentred(whole.result, problem.n_outputs)
+        self.w = result.w
+        return Stage(penalty, result, whole.point, cells)
 
     def _part(self, problem: LinearProblem, group: Sequence[Fold]) -> LinearProblem:
         """The problems of some folds as one: their models are separate outputs, with weights of their own."""
@@ -152,51 +167,62 @@ class _Path:
         counts = np.column_stack([fold.counts for fold in group])
         return replace(problem, s=problem.s[:, None] * counts, n_outputs=len(group))
 
-    def _descend(
+    def _solve(
         self,
         problem: LinearProblem,
-        bases: Sequence[np.ndarray],
+        bases: Sequence[Solution],
         mix: Sequence[float],
         preconditioner: Refreshed | None,
-    ) -> tuple[Result, Point, Point]:
-        """The solution from the best combination of `bases`, as a point for the reduced X and for X."""
+    ) -> "_Solved":
+        """The solution of one or several models, from the best combination of `bases`."""
         self.design.passes = self.small.passes = 0
         several = problem.s.ndim == 2
         options = self.options | {"judge": DualityGaps(self.options["tol"]) if several else None}
         objective, K = problem.objective(self.small), problem.n_outputs
-        shallow = SEARCH * self.small.shape[0] * K > product_cost(self.small, K)
-        if len(bases) == 1 or shallow:
-            W = sum(a * W for a, W in zip(mix, bases, strict=True))
-            start = objective.at(np.broadcast_to(W, (self.small.shape[1], K)).ravel())
+        if len(bases) == 1 or SEARCH * self.small.shape[0] * K > product_cost(self.small, K):
+            W = sum(a * solution.W for a, solution in zip(mix, bases, strict=True))
         else:
-            start = best_in_span(objective, bases, mix, K if several else 1)
-        result, inner = descend_linear(start, preconditioner, **options)
+            W = best_in_span(objective, bases, mix, K if several else 1)
+        if preconditioner is not None:
+            preconditioner.begin()
+        start = objective.at(np.broadcast_to(W, (self.small.shape[1], K)).ravel())
+        result, point = descend_linear(start, preconditioner, **options)
+        W = point.w.reshape(-1, K)
         if self.space is None:
-            return result, inner, inner
-        # The certificate is taken on X itself, and iterations go on there should rounding in L need them.
-        lifted = self.space.lift(inner.w.reshape(-1, problem.n_outputs)).ravel()
+            gaps, values = gaps_of_models(point) if several else ([result.gap], [result.value])
+            return _Solved(result, point, point.forward.outputs, gaps, values)
+        gaps, values, outputs = gaps_on_rows(point, self.space)
+        lifted = self.space.lift(W).ravel()
         history = tuple(row._replace(passes=self.design.passes) for row in result.history)
-        start, jacobi = problem.objective(self.design).at(lifted), Refreshed(Jacobi, cost=1)
-        result, outer = descend_linear(start, jacobi, history=history, **options)
-        return result, inner, outer
+        found = replace(result, w=lifted, history=history)
+        if not several and gaps[0] <= self.options["tol"] * abs(values[0]):
+            found = found.certified(float(values[0]), float(gaps[0]))
+        elif not several:
+            found, end = self._on_X(problem, found)
+            outputs = end.forward.outputs
+        return _Solved(found, point, outputs, gaps, values)
 
-    def _cells(self, group: Sequence[Fold], result: Result, point: Point) -> list[Cell]:
+    def _on_X(self, problem: LinearProblem, found: Result) -> tuple[Result, Point]:
+        """The solution of one model from one that is nearly right, by iterations on X itself."""
+        chosen = choose_preconditioner(self.design, problem.n_outputs, self.solver)
+        start = problem.objective(self.design).at(found.w)
+        return descend_linear(start, chosen, history=found.history, **self.options)
+
+    def _cells(self, part: LinearProblem, group: Sequence[Fold], solved: "_Solved") -> list[Cell]:
         """The solutions of the folds that were solved together."""
-        S, K = point.forward.outputs, self.problem.n_outputs
         if not self.separate:
-            return [Cell(self._uncentred(result, K), S[group[0].held_out])]
+            own = self._uncentred(solved.result, part.n_outputs)
+            return [Cell(own, solved.outputs[group[0].held_out])]
         cells, tol = [], self.options["tol"]
-        for k, (fold, gap, value) in enumerate(zip(group, *gaps_of_models(point), strict=True)):
-            own = replace(result, w=point.w[k :: len(group)], value=float(value), gap=float(gap))
-            outputs = S[:, k : k + 1]
+        for k, (fold, gap, value) in enumerate(zip(group, solved.gaps, solved.values, strict=True)):
+            own = replace(solved.result, w=solved.result.w[k :: len(group)])
+            outputs = solved.outputs[:, k : k + 1]
             if gap <= tol * abs(value):
-                own = replace(own, status=Status.CONVERGED)
-            elif len(group) > 1:
-                chosen = choose_preconditioner(self.design, 1, self.solver)
-                own, alone = descend_linear(
-                    model_alone(point, k), chosen, history=own.history, **self.options
-                )
-                outputs = alone.forward.outputs
+                own = own.certified(float(value), float(gap))
+            else:
+                alone = replace(part, s=np.ascontiguousarray(part.s[:, k]), n_outputs=1)
+                own, end = self._on_X(alone, own)
+                outputs = end.forward.outputs
             cells.append(Cell(self._uncentred(own, 1), outputs[fold.held_out]))
         return cells
 

@@ -186,6 +186,8 @@ class Refreshed:
         self.make, self.cost, self.until = make, cost, until
         self.current: Any = None
         self._fresh = False
+        self._made_in_solve = True
+        self._of_solve = self._with_old = 0
         self._spent = 0.0 if until else np.inf
 
     def __call__(self, point: Point) -> Any:
@@ -193,6 +195,7 @@ class Refreshed:
         self._fresh = self._spent >= self.cost
         if self._fresh:
             self.current, self._spent = self.make(point), 0.0
+            self._made_in_solve = True
         if self.current is None and self.until is not None:
             return self.until(point)
         return self.current
@@ -210,3 +213,12 @@ class Refreshed:
     def charge(self, products: int) -> None:
         """Count products made with it."""
         self._spent += products
+        self._of_solve += products
+
+    def begin(self) -> None:
+        """Begin another solve: with a new one, if the last solve with an old one took more than it costs."""
+        if not self._made_in_solve:
+            self._with_old = self._of_solve
+        if self._with_old >= self.cost:
+            self._spent = np.inf
+        self._made_in_solve, self._of_solve = False, 0

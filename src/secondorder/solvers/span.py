@@ -1,66 +1,85 @@
 """The best start that solutions at hand make: the minimum of E among their linear combinations."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from secondorder.models.linear import LinearForward
-from secondorder.objective import Objective, Point
+from secondorder.objective import Objective
 
+BLOCK = 2**17  # numbers multiplied at a time, which fit a cache
 EVALUATIONS = 8  # at most
 SURE = 1e-3  # part of E below which a step keeps what it promises, and is the last
 
 
-def best_in_span(
-    objective: Objective, bases: Sequence[np.ndarray], mix: Sequence[float], n_models: int = 1
-) -> Point:
-    """The minimum of E over ``sum_j a_j W_j``, nearly, by Newton's method in the few variables a.
+class Solution(NamedTuple):
+    """Parameters ``W`` (p + 1, K) and the outputs ``S = Z W`` (n, K) they give."""
 
-    One pass over X makes the outputs of all bases; combinations of them cost none. Solutions for
-    neighbouring penalties and sets of rows span nearly all of the next one.
+    W: np.ndarray
+    S: np.ndarray
+
+
+def best_in_span(
+    objective: Objective, bases: Sequence[Solution], mix: Sequence[float], n_models: int = 1
+) -> np.ndarray:
+    """The W that minimises E over ``sum_j a_j W_j``, nearly, by Newton's method in the few variables a.
+
+    No pass over X: the outputs are combined like the parameters. Solutions for neighbouring penalties and
+    sets of rows span nearly all of the next one.
 
     Parameters
     ----------
     objective : Objective
-        Of a linear model with K outputs.
-    bases : sequence of array of shape (p + 1, K) or (p + 1, 1)
-        ``W_j``; one column stands for K equal ones.
+        Of a linear model with K outputs and one penalty on all features.
+    bases : sequence of Solution
+        One column stands for K equal ones.
     mix : sequence of float
         ``a`` to begin with.
     n_models : int, default=1
         The K outputs are those of so many models of equal size, each with an ``a`` of its own.
+
+    Returns
+    -------
+    array of shape (p + 1, K)
     """
-    design, K = objective.X, objective.model.n_outputs
-    widths = np.cumsum([W.shape[1] for W in bases])[:-1]
-    outputs = np.split(design.matmul(np.concatenate(bases, axis=1)), widths, axis=1)
-    penalty = objective.penalty.reshape(-1, K)
+    K, n = objective.model.n_outputs, len(objective.s)
 
-    def sums(A: np.ndarray) -> np.ndarray:
-        """The sum over the rows and outputs of each model."""
-        return np.broadcast_to(A, (len(A), K)).sum(axis=0).reshape(n_models, -1).sum(axis=1)
+    def by_model(A: np.ndarray) -> np.ndarray:
+        """An array (n, K) as (n_models, n K / n_models)."""
+        return A.reshape(n, n_models, -1).swapaxes(0, 1).reshape(n_models, -1)
 
-    def combined(a: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """``sum_j a_j parts_j`` for the `a` of each model."""
-        return sum(np.repeat(a_j, K // n_models) * part for a_j, part in zip(a.T, parts, strict=True))
-
-    Q = np.array([[sums(penalty * U * V) for V in bases] for U in bases]).transpose(2, 0, 1)
+    T = np.stack([by_model(np.broadcast_to(S, (n, K))) for _, S in bases], axis=1)
+    Q = _inner_products(objective, [W for W, _ in bases], n_models)
     a = best = np.tile(np.asarray(mix, dtype=float), (n_models, 1))
     step, least = np.zeros_like(a), np.full(n_models, np.inf)
     for _ in range(EVALUATIONS):
-        S = combined(a, outputs)
+        S = np.matmul(a[:, None, :], T).reshape(n_models, n, -1).swapaxes(0, 1).reshape(n, K)
         losses, G, H = objective.loss.evaluate(S, objective.y, objective.s)
         pull = np.einsum("mij,mj->mi", Q, a)
         value = np.atleast_1d(losses) + 0.5 * np.sum(a * pull, axis=1)
         better = value < least
         best, least = np.where(better[:, None], a, best), np.where(better, value, least)
-        g = np.array([sums(G * T) for T in outputs]).T + pull
-        bent = [H @ np.broadcast_to(T, S.shape) for T in outputs]
-        A = np.array([[sums(T * HT) for HT in bent] for T in outputs]).transpose(2, 0, 1) + Q
+        g = np.matmul(T, by_model(G)[:, :, None])[:, :, 0] + pull
+        A = Q + np.matmul(T * by_model(H.d)[:, None, :], T.swapaxes(1, 2))
+        if H.u is not None:
+            R = np.sum((T * by_model(H.u)[:, None, :]).reshape(n_models, len(bases), n, -1), axis=-1)
+            A -= np.matmul(R, R.swapaxes(1, 2))
         newton = -np.einsum("mij,mj->mi", np.linalg.pinv(A, rcond=1e-13, hermitian=True), g)
         step = np.where(better[:, None], newton, step / 2)
         a = best + step
         if np.all(-np.sum(g * newton, axis=1) <= SURE * least):
             best = a
             break
-    w, S = combined(best, bases).ravel(), combined(best, outputs)
-    return Point(objective, LinearForward(lambda: w, design, S))
+    return sum(np.repeat(a_j, K // n_models) * W for a_j, (W, _) in zip(best.T, bases, strict=True))
+
+
+def _inner_products(objective: Objective, Ws: Sequence[np.ndarray], n_models: int) -> np.ndarray:
+    """``penalty W_i' W_j`` of the features, for each model, shape (n_models, m, m)."""
+    p, K = objective.X.X.shape[1], objective.model.n_outputs
+    rows, Q = max(1, BLOCK // (K * len(Ws))), np.zeros((n_models, len(Ws), len(Ws)))
+    for i in range(0, p, rows):
+        block = slice(i, min(i + rows, p))
+        V = np.stack([np.broadcast_to(W[block], (block.stop - i, K)) for W in Ws])
+        V = V.reshape(*V.shape[:2], n_models, -1).transpose(2, 0, 1, 3).reshape(n_models, len(Ws), -1)
+        Q += np.matmul(V, V.swapaxes(1, 2))
+    return float(objective.penalty[0]) * Q
