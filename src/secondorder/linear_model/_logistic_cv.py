@@ -186,9 +186,10 @@ class LogisticRegressionCV(LinearClassifier):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            float64 and float32 are used as they are (sparse: CSR); anything else is converted to
-            float64. Where no more than half of the rows of a dense X have curvature to speak of, as where a
-            fold trains on so few, these are copied for a while; no others ever are.
+            float64 and float32 are used as they are (sparse: CSR, copied by columns where
+            `LogisticRegression` does); anything else is converted to float64. Of a dense X no rows are
+            copied but those with curvature to speak of, for a while, where they are no more than half of
+            all, as in a fold that trains on so few.
         y : array-like of shape (n_samples,)
             Labels, numbers or strings.
         sample_weight : array-like of shape (n_samples,), default=None
