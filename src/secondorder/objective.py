@@ -42,8 +42,9 @@ class Objective:
         """The penalty, and how many parameters have it, if those are the first and the others have none."""
         if not isinstance(self.penalty, np.ndarray):
             return None
-        first, m = float(self.penalty[0]), int(np.count_nonzero(self.penalty))
-        return (first, m) if m and bool(np.all(self.penalty[:m] == first)) else None
+        m = int(np.count_nonzero(self.penalty))
+        uniform = m and bool(np.all(self.penalty[:m] == self.penalty[0]))
+        return (float(self.penalty[0]), m) if uniform else None
 
     def penalty_product(self, a: Array, b: Array) -> float:
         """``sum_j penalty_j a_j b_j``."""
