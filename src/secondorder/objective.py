@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from secondorder.array_api import array_namespace, dot, plus_product
+from secondorder.array_api import array_namespace, column_sums, dot, plus_product
 from secondorder.losses import Loss, OutputHessian
 from secondorder.losses.output_hessian import Array
 
@@ -118,8 +118,7 @@ class Point:
     @cached_property
     def pull(self) -> tuple[Array, Array]:
         """The column sums of G, which are the gradient in the intercepts, and those of ``|G|``."""
-        xp, G = array_namespace(self.G), self.G
-        return xp.sum(G, axis=0), xp.sum(xp.abs(G), axis=0)
+        return column_sums(self.G)
 
     @cached_property
     def gradient(self) -> Array:

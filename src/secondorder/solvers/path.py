@@ -251,8 +251,7 @@ class _Path:
                 return ForEach([whole.current] * n_models)
             return whole.until(point) if whole.until else None
 
-        ratio = product_cost(self.small, 1) / product_cost(self.small, n_models)
-        return Refreshed(cholesky_for_each, whole.cost * n_models * ratio, until)
+        return Refreshed(cholesky_for_each, whole.cost * n_models, until)  # products take hardly longer
 
     def _without_penalty(self, problem: LinearProblem) -> Stage:
         """The stage for penalty 0: the shortest solutions, each on its own."""
