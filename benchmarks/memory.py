@@ -1,4 +1,4 @@
-"""Peak memory of a fit beyond X itself, on a dense X of 1 GB.
+"""Peak memory of a fit beyond X itself, on a dense X of 1 GB; and of 10 C by 5 folds, on one of half that.
 
     python benchmarks/memory.py [--gigabytes 1.0]
 
@@ -15,11 +15,16 @@ import time
 from pathlib import Path
 
 CASES = [
-    ("float64", 500, 2),
-    ("float32", 500, 2),
-    ("float64", 500, 10),
-    ("float32", 500, 10),
-    ("float64", 50, 2),
+    ("fit", "float64", 500, 2),
+    ("fit", "float32", 500, 2),
+    ("fit", "float64", 500, 10),
+    ("fit", "float32", 500, 10),
+    ("fit", "float64", 50, 2),
+    ("cv", "float64", 500, 2),
+    ("cv", "float32", 500, 2),
+    ("cv", "float64", 100, 2),
+    ("cv", "float64", 50, 2),
+    ("cv", "float64", 500, 3),
 ]
 
 
@@ -47,11 +52,11 @@ def peak_during(work) -> int:
     return highest[0]
 
 
-def measure(dtype: str, p: int, K: int, size: float) -> None:
+def measure(kind: str, dtype: str, p: int, K: int, size: float) -> None:
     """One case: fit and print."""
     import numpy as np
 
-    from secondorder.linear_model import LogisticRegression
+    from secondorder.linear_model import LogisticRegression, LogisticRegressionCV
 
     rng = np.random.default_rng(0)
 
@@ -60,18 +65,18 @@ def measure(dtype: str, p: int, K: int, size: float) -> None:
         scores = X[:, :K] + rng.gumbel(size=(n, K)).astype(dtype)
         return X, np.argmax(scores, axis=1)
 
-    LogisticRegression(tol=1e-6).fit(*problem(20_000))
-    n = int(size * 1e9 / (np.dtype(dtype).itemsize * p))
+    model = LogisticRegression(tol=1e-6) if kind == "fit" else LogisticRegressionCV(tol=1e-6, cv=5)
+    model.fit(*problem(20_000))
+    n = int(size * (1e9 if kind == "fit" else 5e8) / (np.dtype(dtype).itemsize * p))
     X, y = problem(n)
     before = resident()
-    model = LogisticRegression(tol=1e-6)
     start = time.perf_counter()
     peak = peak_during(lambda: model.fit(X, y))
     seconds = time.perf_counter() - start
+    gap = model.result_.relative_gap if kind == "fit" else np.max(model.gaps_)
     print(
-        f"{dtype} n={n} p={p} K={K}: X {X.nbytes / 1e6:.0f} MB, extra {(peak - before) / 1e6:.0f} MB "
-        f"(one n x K array: {8 * n * (K if K > 2 else 1) / 1e6:.0f} MB), "
-        f"{seconds:.1f} s, {model.result_.passes} passes, gap {model.result_.relative_gap:.0e}",
+        f"{kind} {dtype} n={n} p={p} K={K}: X {X.nbytes / 1e6:.0f} MB, extra {(peak - before) / 1e6:.0f} MB "
+        f"(one n x K array: {8 * n * (K if K > 2 else 1) / 1e6:.0f} MB), {seconds:.1f} s, gap {gap:.0e}",
         flush=True,
     )
 
@@ -80,14 +85,17 @@ def main() -> None:
     """Run every case in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=1.0)
-    parser.add_argument("--case", nargs=3)
+    parser.add_argument("--kind", choices=["fit", "cv"], help="only these")
+    parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
-        measure(args.case[0], int(args.case[1]), int(args.case[2]), args.gigabytes)
+        kind, dtype, p, K = args.case
+        measure(kind, dtype, int(p), int(K), args.gigabytes)
         return
     for case in CASES:
-        command = [sys.executable, str(Path(__file__)), "--gigabytes", str(args.gigabytes)]
-        subprocess.run([*command, "--case", *map(str, case)], check=True)
+        if args.kind in (None, case[0]):
+            command = [sys.executable, str(Path(__file__)), "--gigabytes", str(args.gigabytes)]
+            subprocess.run([*command, "--case", *map(str, case)], check=True)
 
 
 if __name__ == "__main__":

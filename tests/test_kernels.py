@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from secondorder.kernels import csr, dense, elementary, gram, threads, vectors
+from secondorder.array_api import column_sums
+from secondorder.kernels import compiled_at_any_size, csr, dense, elementary, gram, threads, vectors
 from secondorder.losses import OutputHessian
 
 sizes = {
@@ -172,3 +173,12 @@ def test_an_error_in_a_thread_reaches_the_caller(share):
 
     with pytest.raises(ZeroDivisionError):
         threads.run(fail, [(0,), (1,)])
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 1500), K=st.integers(1, 7))
+def test_column_sums(seed, n, K):
+    A = np.random.default_rng(seed).standard_normal((n, K))
+    with compiled_at_any_size():
+        sums, sizes = column_sums(A)
+    np.testing.assert_allclose(sums, np.sum(A, axis=0), atol=1e-11)
+    np.testing.assert_allclose(sizes, np.sum(np.abs(A), axis=0), rtol=1e-12)

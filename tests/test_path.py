@@ -169,3 +169,18 @@ def test_rows_left_out_hardly_change_the_curvature(n_classes):
     assert eigenvalues[-1] <= FLAT * penalty
     near = objective.at(np.zeros(7 * K))
     assert without_flat_rows(near) is near
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("shape", [(30, 3), (30, 50)])
+def test_features_without_variation(shape, intercept, n_classes):
+    _, y, s, problem = sample(6, 30, 3, n_classes)
+    folds = folds_of(30, 3)
+    stages = list(fit_path(np.zeros(shape), y, s, PENALTIES, folds=folds, intercept=intercept, **problem))
+    for stage in stages:
+        assert stage.whole.status is Status.CONVERGED
+        for cell in stage.folds:
+            assert cell.result.status is Status.CONVERGED
+            W = cell.result.w.reshape(-1, problem["n_outputs"])
+            np.testing.assert_allclose(W[: shape[1]], 0, atol=1e-12)

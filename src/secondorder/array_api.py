@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import Any
 
-from secondorder.kernels import vector_repays
+from secondorder.kernels import pointwise_repays, vector_repays
 
 
 def array_namespace(array: Any) -> ModuleType:
@@ -40,3 +40,13 @@ def plus_product(a: Any, b: Any, c: Any) -> Any:
         vectors.add_product(a, b, c)
         return a
     return a + b * c
+
+
+def column_sums(A: Any) -> tuple[Any, Any]:
+    """The sums of the columns of `A` (n, K), and those of its absolute values."""
+    if pointwise_repays(A):
+        from secondorder.kernels import vectors
+
+        return vectors.column_sums(A)
+    xp = array_namespace(A)
+    return xp.sum(A, axis=0), xp.sum(xp.abs(A), axis=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from secondorder.array_api import array_namespace, dot, plus_product
+from secondorder.array_api import array_namespace, column_sums, dot, plus_product
 from secondorder.losses import Loss, OutputHessian
 from secondorder.losses.output_hessian import Array
 
@@ -42,8 +42,9 @@ class Objective:
         """The penalty, and how many parameters have it, if those are the first and the others have none."""
         if not isinstance(self.penalty, np.ndarray):
             return None
-        first, m = float(self.penalty[0]), int(np.count_nonzero(self.penalty))
-        return (first, m) if m and bool(np.all(self.penalty[:m] == first)) else None
+        m = int(np.count_nonzero(self.penalty))
+        uniform = m and bool(np.all(self.penalty[:m] == self.penalty[0]))
+        return (float(self.penalty[0]), m) if uniform else None
 
     def penalty_product(self, a: Array, b: Array) -> float:
         """``sum_j penalty_j a_j b_j``."""
@@ -117,8 +118,7 @@ class Point:
     @cached_property
     def pull(self) -> tuple[Array, Array]:
         """The column sums of G, which are the gradient in the intercepts, and those of ``|G|``."""
-        xp, G = array_namespace(self.G), self.G
-        return xp.sum(G, axis=0), xp.sum(xp.abs(G), axis=0)
+        return column_sums(self.G)
 
     @cached_property
     def gradient(self) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 from secondorder.kernels.compile import kernel
 from secondorder.kernels.threads import row_bounds, run
 
+ROWS = 512  # of a matrix summed at a time
 OPERATIONS = 4  # memory traffic of an entry, counted as multiplications
 
 
@@ -40,6 +41,20 @@ def _add_product(out, a, b, start, stop):
         out[j] += a[j] * b[j]
 
 
+@kernel
+def _column_sums(A, sums, start, stop):
+    """By blocks of rows: rounding errors add up within each and over blocks, not over all rows."""
+    n_columns = A.shape[1]
+    for i in range(start, stop, ROWS):
+        for k in range(n_columns):
+            total, size = 0.0, 0.0
+            for r in range(i, min(i + ROWS, stop)):
+                total += A[r, k]
+                size += abs(A[r, k])
+            sums[0, k] += total
+            sums[1, k] += size
+
+
 def _parts(a: np.ndarray) -> list[tuple[int, int]]:
     return list(pairwise(row_bounds(len(a), len(a) * OPERATIONS)))
 
@@ -68,3 +83,12 @@ def dot(a: np.ndarray, b: np.ndarray) -> float:
 def add_product(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     """``out += a b`` in place."""
     run(_add_product, [(out, a, b, *part) for part in _parts(out)])
+
+
+def column_sums(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sums of the columns of `A` (n, K), and those of its absolute values."""
+    parts = list(pairwise(row_bounds(len(A), A.size * OPERATIONS)))
+    sums = np.zeros((len(parts), 2, A.shape[1]))
+    run(_column_sums, [(A, s, *part) for s, part in zip(sums, parts, strict=True)])
+    total, sizes = sums.sum(axis=0)
+    return total, sizes

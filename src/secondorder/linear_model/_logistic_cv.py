@@ -316,7 +316,8 @@ class LogisticRegressionCV(LinearClassifier):
         folds = []
         for i, (train, test) in enumerate(check_cv(self.cv, y, classifier=True).split(data.X, y, **params)):
             rows = np.arange(n)
-            counts = np.bincount(rows[train], minlength=n).astype(np.float64)
+            counts = np.bincount(rows[train], minlength=n)
+            counts = counts.astype(np.min_scalar_type(np.max(counts)))
             missing = self._classes_without_weight(data.y, data.s * counts)
             if missing:
                 raise ValueError(

@@ -103,14 +103,14 @@ def gaps_of_models(point: Point) -> tuple[Array, Array]:
         return 0.5 * np.sum(g**2 / penalty, axis=0), values
 
 
-def gaps_on_rows(point: Point, space: RowSpace) -> tuple[Array, Array, Array]:
+def gaps_on_rows(point: Point, space: RowSpace, penalty: float) -> tuple[Array, Array, Array]:
     """`gaps_of_models`, or the gap and E of one model, and the outputs, for X itself.
 
-    The point is one for the data ``space.L``, with one penalty on all features. Its parameters belong to
+    The point is one for the data ``space.L``, with this penalty on all features. Its parameters belong to
     ``W = X' A`` with X centred, so all follows from ``X X'``: the outputs, and the gradient.
     """
     o, K = point.objective, point.objective.model.n_outputs
-    V, penalty = point.w.reshape(-1, K), float(o.penalty[0])
+    V = point.w.reshape(-1, K)
     S = space.outputs(V)
     losses, G, _ = o.loss.evaluate(S, o.y, o.s)
     values = np.sum(V[: space.L.shape[1]] ** 2, axis=0) * penalty / 2

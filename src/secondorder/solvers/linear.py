@@ -38,7 +38,7 @@ LARGEST_GRAM = 5000  # columns of a dense Gram matrix
 WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
 SMALL = 2**14  # entries of X below which BLAS has no use for threads
 SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
-SAMPLE_BYTES = 2**25
+SAMPLE_BYTES = 2**25  # of rows copied, at most
 SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer to the whole
 ROWS_PER_COLUMN = 50  # a sample has at least so many
 ROWS_PER_CLASS = 10  # and about so many
@@ -270,7 +270,7 @@ def without_flat_rows(point: Point) -> Point:
     if len(curved(sample, point.H.rows(some), limit * m / n)) > MOST * m:
         return point
     kept = curved(design, point.H, limit)
-    if not 0 < len(kept) <= MOST * n:
+    if not 0 < len(kept) <= min(MOST * n, SAMPLE_BYTES / design.X[0].nbytes):
         return point
     part = design.rows(kept)
     objective = replace(o, X=part, y=o.y[kept], s=o.s[kept])
@@ -308,7 +308,7 @@ def _solve_in_row_space(
     if reduced.status not in (Status.CONVERGED, Status.PRECISION):
         return found
     if problem.penalty > 0:
-        (gap,), (value,), _ = gaps_on_rows(inner_point, space)
+        (gap,), (value,), _ = gaps_on_rows(inner_point, space, problem.penalty)
         if gap <= options["tol"] * abs(value):
             return found.certified(float(value), float(gap))
     # Rounding in L needs iterations on X itself.

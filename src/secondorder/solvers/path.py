@@ -29,9 +29,10 @@ from secondorder.solvers.preconditioners import (
 )
 from secondorder.solvers.span import Solution, best_in_span
 
-TOGETHER_BYTES = 2**27  # of memory for the folds solved together
-SEARCH = 150  # multiplications that a search in a span takes for each output of each row
+TOGETHER_BYTES = 130_000_000  # of memory for the folds solved together
 ARRAYS = 10  # of the size of the outputs are alive while they are
+SEARCH = 150  # multiplications that a search in a span takes for each output of each row
+SEARCH_ARRAYS = 12  # of the size of the outputs that it takes beside them
 
 
 class Fold(NamedTuple):
@@ -111,12 +112,6 @@ class _Solved(NamedTuple):
     values: Sequence[float]
 
 
-def _solution(point: Point) -> Solution:
-    """Its parameters and outputs."""
-    S = point.forward.outputs
-    return Solution(point.w.reshape(-1, S.shape[1]), S)
-
-
 class _Path:
     """What one stage leaves to the next: the reduced problem, the preconditioners and the last solutions."""
 
@@ -130,8 +125,11 @@ class _Path:
             self.space = RowSpace(self.design)
             self.small = design_matrix(self.space.L, intercept=problem.intercept, n_outputs=problem.n_outputs)
         self.separate = isinstance(problem.loss, Logistic)
-        together = TOGETHER_BYTES // (ARRAYS * 8 * problem.X.shape[0]) if self.separate else 1
-        self.groups = [folds[i : i + max(1, together)] for i in range(0, len(folds), max(1, together))]
+        n, K = problem.X.shape[0], problem.n_outputs
+        self.searches = SEARCH * n * K <= product_cost(self.small, K)
+        room = TOGETHER_BYTES // (8 * n * (ARRAYS + SEARCH_ARRAYS * self.searches))
+        together = max(1, room) if self.separate else 1
+        self.groups = [folds[i : i + together] for i in range(0, len(folds), together)]
         self.preconditioner = choose_preconditioner(self.small, problem.n_outputs, solver)
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
         self.trail: list[Solution] = []  # the last on all rows, newest first
@@ -146,19 +144,22 @@ class _Path:
         trail = self.trail or [Solution(np.zeros((1, 1)), np.zeros((1, 1)))]
         mix = [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
         whole = self._solve(problem, trail, mix, self.preconditioner)
-        cells = []
-        for group, preconditioner, own in zip(self.groups, self.of_groups, self.trails, strict=True):
-            bases, mix = [_solution(whole.point)], [1.0]
-            for ours, theirs, weight in zip(own, self.trail, (1.0, 0.0), strict=False):
-                bases, mix = [*bases, ours, theirs], [*mix, weight, -weight]
-            part = self._part(problem, group)
-            solved = self._solve(part, bases, mix, preconditioner)
-            own[:] = [_solution(solved.point), *own[:1]]
-            cells += self._cells(part, group, solved)
-        self.trail = [_solution(whole.point), *self.trail[:2]]
+        point, newest = Point(whole.point.objective, whole.point.forward), self._solution(whole.point)
         result = self._uncentred(whole.result, problem.n_outputs)
-        self.w = result.w
-        return Stage(penalty, result, whole.point, cells)
+        del whole  # it holds arrays as large as the outputs
+        cells = [cell for g in range(len(self.groups)) for cell in self._group(problem, g, newest)]
+        self.trail, self.w = [newest, *self.trail[:2]], result.w
+        return Stage(penalty, result, point, cells)
+
+    def _group(self, problem: LinearProblem, g: int, newest: Solution) -> list[Cell]:
+        """The solutions on some folds, solved together, from the new one on all rows and older ones."""
+        own, bases, mix = self.trails[g], [newest], [1.0]
+        for ours, theirs, weight in zip(own, self.trail, (1.0, 0.0), strict=False):
+            bases, mix = [*bases, ours, theirs], [*mix, weight, -weight]
+        part = self._part(problem, self.groups[g])
+        solved = self._solve(part, bases, mix, self.of_groups[g])
+        own[:] = [self._solution(solved.point), *own[:1]]
+        return self._cells(part, self.groups[g], solved)
 
     def _part(self, problem: LinearProblem, group: Sequence[Fold]) -> LinearProblem:
         """The problems of some folds as one: their models are separate outputs, with weights of their own."""
@@ -179,10 +180,12 @@ class _Path:
         several = problem.s.ndim == 2
         options = self.options | {"judge": DualityGaps(self.options["tol"]) if several else None}
         objective, K = problem.objective(self.small), problem.n_outputs
-        if len(bases) == 1 or SEARCH * self.small.shape[0] * K > product_cost(self.small, K):
-            W = sum(a * solution.W for a, solution in zip(mix, bases, strict=True))
-        else:
+        if self.searches and len(bases) > 1:
             W = best_in_span(objective, bases, mix, K if several else 1)
+        else:
+            W = mix[0] * bases[0].W
+            for a, solution in zip(mix[1:], bases[1:], strict=True):
+                W = W + a * solution.W
         if preconditioner is not None:
             preconditioner.begin()
         start = objective.at(np.broadcast_to(W, (self.small.shape[1], K)).ravel())
@@ -191,7 +194,7 @@ class _Path:
         if self.space is None:
             gaps, values = gaps_of_models(point) if several else ([result.gap], [result.value])
             return _Solved(result, point, point.forward.outputs, gaps, values)
-        gaps, values, outputs = gaps_on_rows(point, self.space)
+        gaps, values, outputs = gaps_on_rows(point, self.space, problem.penalty)
         lifted = self.space.lift(W).ravel()
         history = tuple(row._replace(passes=self.design.passes) for row in result.history)
         found = replace(result, w=lifted, history=history)
@@ -201,6 +204,11 @@ class _Path:
             found, end = self._on_X(problem, found)
             outputs = end.forward.outputs
         return _Solved(found, point, outputs, gaps, values)
+
+    def _solution(self, point: Point) -> Solution:
+        """Its parameters, and the outputs if a search will want them."""
+        S = point.forward.outputs
+        return Solution(point.w.reshape(-1, S.shape[1]), S if self.searches else np.empty((0, S.shape[1])))
 
     def _on_X(self, problem: LinearProblem, found: Result) -> tuple[Result, Point]:
         """The solution of one model from one that is nearly right, by iterations on X itself."""
@@ -243,8 +251,7 @@ class _Path:
                 return ForEach([whole.current] * n_models)
             return whole.until(point) if whole.until else None
 
-        ratio = product_cost(self.small, 1) / product_cost(self.small, n_models)
-        return Refreshed(cholesky_for_each, whole.cost * n_models * ratio, until)
+        return Refreshed(cholesky_for_each, whole.cost * n_models, until)  # products take hardly longer
 
     def _without_penalty(self, problem: LinearProblem) -> Stage:
         """The stage for penalty 0: the shortest solutions, each on its own."""

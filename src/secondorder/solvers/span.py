@@ -82,4 +82,4 @@ def _inner_products(objective: Objective, Ws: Sequence[np.ndarray], n_models: in
         V = np.stack([np.broadcast_to(W[block], (block.stop - i, K)) for W in Ws])
         V = V.reshape(*V.shape[:2], n_models, -1).transpose(2, 0, 1, 3).reshape(n_models, len(Ws), -1)
         Q += np.matmul(V, V.swapaxes(1, 2))
-    return float(objective.penalty[0]) * Q
+    return np.max(objective.penalty, initial=0.0) * Q
