@@ -189,7 +189,7 @@ class LogisticRegressionCV(LinearClassifier):
             float64 and float32 are used as they are (sparse: CSR, copied by columns where
             `LogisticRegression` does); anything else is converted to float64. Of a dense X no rows are
             copied but those with curvature to speak of, for a while, where they are no more than half of
-            all, as in a fold that trains on so few.
+            all (as in a fold that trains on so few) and take no more than 32 MB.
         y : array-like of shape (n_samples,)
             Labels, numbers or strings.
         sample_weight : array-like of shape (n_samples,), default=None
