@@ -10,6 +10,8 @@ from sklearn.utils.validation import _check_method_params
 
 from secondorder.linear_model._classifier import ResponsesMixin
 
+LEAST_LOG = np.log(np.finfo(np.float64).eps)  # scikit-learn's log loss cuts probabilities off there
+
 
 class Outputs(ResponsesMixin, BaseEstimator):
     """Stands before a scorer in place of a fitted classifier; its rows are their own outputs."""
@@ -68,10 +70,17 @@ class HeldOutScorer:
     def __init__(self, scorer: Any, classes: np.ndarray, X: Any, y: Any, params: dict[str, Any]) -> None:
         self._scorer, self._stand_in = knowing(scorer, classes), Outputs(classes)
         self._X, self._y, self._params = X, y, params
+        self._codes: np.ndarray | None = None  # of the labels, for the log loss as scikit-learn registers it
+        if getattr(self._scorer, "_score_func", None) is log_loss and set(self._scorer._kwargs) <= {"labels"}:
+            self._codes = np.searchsorted(classes, y)
 
     def __call__(self, outputs: np.ndarray, rows: np.ndarray, fitted: Any) -> float:
         """The score of `rows` by their `outputs`; callables get the classifier that `fitted` makes."""
         params = _check_method_params(self._X, self._params, indices=rows)
+        if self._codes is not None and set(params) <= {"sample_weight"}:
+            # The checks of the metric take longer than a fit of few rows.
+            log_proba = self._stand_in.predict_log_proba(outputs)[np.arange(len(rows)), self._codes[rows]]
+            return float(np.average(np.maximum(log_proba, LEAST_LOG), weights=params.get("sample_weight")))
         if reads_outputs(self._scorer):
             score = self._scorer(self._stand_in, outputs, self._y[rows], **params)
         else:
