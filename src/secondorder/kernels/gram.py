@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from secondorder.kernels.compile import kernel
 from secondorder.kernels.threads import nonzero_bounds, row_bounds, run
 
+RESULTS = 2**21  # numbers that threads may add up apart, or as many as X has
 WIDTH_BYTES = 2112  # of a row of the buffer: a multiple of a cache line that is no power of two
 PANEL = 100  # rows of the buffer that stay in the second-level cache
 TILE = 5
@@ -168,7 +169,7 @@ def _parts(X: np.ndarray, n_columns: int, n_blocks: int) -> list[tuple[int, int]
     """The rows each thread takes."""
     n = X.shape[0]
     results = n_blocks * n_columns**2
-    affordable = max(1, X.size // max(results, 1))  # threads whose results together are no larger than X
+    affordable = max(1, max(X.size, RESULTS) // max(results, 1))
     parts = len(row_bounds(n, X.size * n_columns * n_blocks // 2)) - 1
     return list(pairwise(np.linspace(0, n, min(parts, affordable) + 1).astype(np.int64)))
 
@@ -200,8 +201,9 @@ def hessian(
         [(X, mean, one, D, u, B.copy(), B.copy(), o, *part) for o, part in zip(out, parts, strict=True)],
     )
     A = np.zeros((n_columns, K, n_columns, K))
-    for (k, m), block in zip(pairs, out.sum(axis=0), strict=True):
-        A[:, k, :, m] = A[:, m, :, k] = _mirrored(block)[:n_columns, :n_columns]
+    (first, second), blocks = np.array(pairs).T, _mirrored(out.sum(axis=0))[:, :n_columns, :n_columns]
+    A[:, first, :, second] = blocks
+    A[:, second, :, first] = blocks
     return A
 
 
@@ -215,8 +217,8 @@ def row_gram(X: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def _mirrored(G: np.ndarray) -> np.ndarray:
-    """The symmetric matrix with the upper triangle of `G`."""
-    return np.triu(G) + np.triu(G, 1).T
+    """The symmetric matrices with the upper triangles of those in `G` (..., q, q)."""
+    return np.triu(G) + np.triu(G, 1).swapaxes(-1, -2)
 
 
 def sparse_gram(X: csr_array, c: np.ndarray) -> np.ndarray:
