@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from secondorder.array_api import column_sums
-from secondorder.kernels import compiled_at_any_size, csr, dense, elementary, gram, threads, vectors
-from secondorder.losses import OutputHessian
+from secondorder.kernels import compiled_at_any_size, csr, dense, elementary, gram, sweep, threads, vectors
+from secondorder.losses import Logistic, OutputHessian
 
 sizes = {
     "seed": st.integers(0, 2**32 - 1),
@@ -182,3 +182,16 @@ def test_column_sums(seed, n, K):
         sums, sizes = column_sums(A)
     np.testing.assert_allclose(sums, np.sum(A, axis=0), atol=1e-11)
     np.testing.assert_allclose(sizes, np.sum(np.abs(A), axis=0), rtol=1e-12)
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 300), p=st.integers(1, 20), K=st.integers(1, 7))
+def test_one_sweep_gives_losses_and_gradients(seed, n, p, K):
+    rng = np.random.default_rng(seed)
+    X, y, s = rng.standard_normal((n, p)), rng.random(n), rng.random((n, K))
+    mean, W, bias = rng.standard_normal(p), rng.standard_normal((p, K)), rng.standard_normal(K)
+    losses, gradient = sweep.losses_and_gradients(X, mean, y, s, W, bias)
+    G, _ = Logistic().derivatives((X - mean) @ W + bias, y, s)
+    values = Logistic().value((X - mean) @ W + bias, y).reshape(n, K)
+    np.testing.assert_allclose(losses, np.sum(s * values, axis=0), rtol=1e-12)
+    Z = np.column_stack([X - mean, np.ones(n)])
+    np.testing.assert_allclose(gradient, Z.T @ G, atol=1e-10 * n)

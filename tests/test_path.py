@@ -1,5 +1,7 @@
 """Laws of the path: every cell is what a fit of its own would find, and costs less."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,9 @@ from scipy.sparse import csr_array
 from secondorder.curvature import GaussNewton
 from secondorder.losses import Logistic, Softmax
 from secondorder.solvers import Status, fit_linear, path
+from secondorder.solvers.certificate import gaps_of_models
+from secondorder.solvers.chord import chord
+from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.linear import FLAT, LinearProblem, without_flat_rows
 from secondorder.solvers.path import Fold, fit_path
 from secondorder.solvers.span import Solution, best_in_span
@@ -72,6 +77,44 @@ def test_every_cell_is_a_fit_of_its_own(n, p, n_classes, sparse, intercept):
             W = cell.result.w.reshape(-1, problem["n_outputs"])
             S = X[fold.held_out] @ W[:p] + (W[p] if intercept else 0)
             np.testing.assert_allclose(cell.outputs, S, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("together", [True, False])
+def test_tall_problems_of_few_features(together, dtype, monkeypatch):
+    X, y, s, problem = sample(7, 30_000, 8, 2)
+    X, tol = X.astype(dtype), 1e-9 if dtype == np.float64 else 1e-6
+    if not together:
+        monkeypatch.setattr(path, "TOGETHER_BYTES", 0)
+    calls = []
+    monkeypatch.setattr(path, "chord", lambda *a: calls.append(chord(*a)) or calls[-1])
+    folds = folds_of(30_000, 3)
+    stages = list(fit_path(X, y, s, PENALTIES, folds=folds, tol=tol, **problem))
+    assert len(calls) == (3 if together else 12)
+    for stage in stages:
+        own = fit_linear(X, y, s, penalty=stage.penalty, tol=tol, **problem)
+        assert stage.whole.status is Status.CONVERGED
+        np.testing.assert_allclose(stage.whole.value, own.value, rtol=2 * tol)
+        np.testing.assert_allclose(stage.point.value, own.value, rtol=2 * tol)
+        assert stage.point.forward.outputs.shape == (30_000, 1)
+        for fold, cell in zip(folds, stage.folds, strict=True):
+            own = fit_linear(X, y, s * fold.counts, penalty=stage.penalty, tol=tol, **problem)
+            assert cell.result.status is Status.CONVERGED
+            np.testing.assert_allclose(cell.result.value, own.value, rtol=2 * tol)
+            S = X[fold.held_out] @ cell.result.w[:8] + cell.result.w[8]
+            np.testing.assert_allclose(cell.outputs[:, 0], S, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_models", [1, 4])
+def test_a_chord_comes_near_the_optimum(n_models):
+    X, y, s, problem = sample(8, 5000, 6, 2)
+    shares = np.random.default_rng(0).random((5000, n_models)) < 0.8
+    linear = LinearProblem(X, y, s[:, None] * shares, problem["loss"], n_models, 0.1, True)
+    design = replace(linear, s=s).design()
+    W, n_sweeps = chord(linear, design, np.zeros((7, n_models)), design.gram(s / 4), np.sum(s), 1e-8)
+    assert n_sweeps <= 8
+    gaps, values = gaps_of_models(solve_intercept(linear.objective(design).at(W.ravel()), 1e-14))
+    assert np.all(gaps <= 1e-4 * values)
 
 
 def test_folds_come_out_the_same_together_and_one_by_one(monkeypatch):

@@ -11,6 +11,7 @@ from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace, design_matrix
 from secondorder.objective import Point
 from secondorder.solvers.certificate import DualityGaps, gaps_of_models, gaps_on_rows
+from secondorder.solvers.chord import chord, chord_repays, factor
 from secondorder.solvers.linear import (
     LinearProblem,
     blas_at_rest,
@@ -22,14 +23,17 @@ from secondorder.solvers.linear import (
 )
 from secondorder.solvers.minimize import Result
 from secondorder.solvers.preconditioners import (
+    Cholesky,
     ForEach,
     Jacobi,
     Refreshed,
     cholesky_for_each,
+    model_alone,
 )
 from secondorder.solvers.span import Solution, best_in_span
 
-TOGETHER_BYTES = 130_000_000  # of memory for the folds solved together
+TOGETHER_BYTES = 160_000_000  # of memory for the folds solved together
+OLD = 3  # sweeps of a chord that ask for another curvature
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
 SEARCH_ARRAYS = 12  # of the size of the outputs that it takes beside them
@@ -129,8 +133,13 @@ class _Path:
         self.searches = SEARCH * n * K <= product_cost(self.small, K)
         room = TOGETHER_BYTES // (8 * n * (ARRAYS + SEARCH_ARRAYS * self.searches))
         together = max(1, room) if self.separate else 1
-        self.groups = [folds[i : i + together] for i in range(0, len(folds), together)]
         self.preconditioner = choose_preconditioner(self.small, problem.n_outputs, solver)
+        factored = self.preconditioner is not None and self.preconditioner.make is Cholesky
+        self.curvature: np.ndarray | None = None  # of the loss of all rows, near the last solution
+        if factored and not self.searches and not self.space and chord_repays(problem):
+            self.curvature = self.small.gram(problem.s / 4)  # that of W = 0
+            folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]
+        self.groups = [folds[i : i + together] for i in range(0, len(folds), together)]
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
         self.trail: list[Solution] = []  # the last on all rows, newest first
         self.trails: list[list[Solution]] = [[] for _ in self.groups]
@@ -141,6 +150,8 @@ class _Path:
         problem = replace(self.problem, penalty=penalty)
         if penalty == 0:
             return self._without_penalty(problem)
+        if self.curvature is not None:
+            return self._by_chords(problem, self.curvature)
         trail = self.trail or [Solution(np.zeros((1, 1)), np.zeros((1, 1)))]
         mix = [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
         whole = self._solve(problem, trail, mix, self.preconditioner)
@@ -150,6 +161,26 @@ class _Path:
         cells = [cell for g in range(len(self.groups)) for cell in self._group(problem, g, newest)]
         self.trail, self.w = [newest, *self.trail[:2]], result.w
         return Stage(penalty, result, point, cells)
+
+    def _by_chords(self, problem: LinearProblem, curvature: np.ndarray) -> Stage:
+        """The stage for a tall X of few features, where the whole is solved as one of the folds."""
+        cells, points = [], []
+        if self.preconditioner is not None:
+            self.preconditioner.current = factor(curvature.copy(), problem.penalty)
+        for group, own, preconditioner in zip(self.groups, self.trails, self.of_groups, strict=True):
+            part, W = self._part(problem, group), np.zeros((self.small.shape[1], len(group)))
+            if own:
+                W = 2 * own[0].W - own[1].W if len(own) > 1 else own[0].W
+            W, n_sweeps = chord(part, self.small, W, curvature, np.sum(problem.s), self.options["tol"])
+            solved = self._solve(part, [Solution(W, W[:0])], [1.0], preconditioner)
+            own[:] = [self._solution(solved.point), *own[:1]]
+            cells += self._cells(part, group, solved)
+            points.append(model_alone(solved.point, 0))
+            if len(points) == 1 and n_sweeps > OLD:
+                self.curvature = self.small.hessian(points[0].H)
+        result = cells[0].result
+        self.w = result.w
+        return Stage(problem.penalty, result, points[0], cells[1:])
 
     def _group(self, problem: LinearProblem, g: int, newest: Solution) -> list[Cell]:
         """The solutions on some folds, solved together, from the new one on all rows and older ones."""

@@ -1,0 +1,101 @@
+"""Newton's method with one Hessian for all steps, for several logistic models of few features at once."""
+
+import numpy as np
+
+from secondorder.kernels import dense_repays
+from secondorder.losses import Logistic
+from secondorder.losses.output_hessian import Array
+from secondorder.models import Design
+from secondorder.solvers.linear import LinearProblem
+from secondorder.solvers.preconditioners import ScaledCholesky
+
+SWEEPS = 8  # at most
+DEPTH = 3  # steps combined
+SPARE = 0.25  # part of the tolerated gap at which to stop
+
+
+def chord_repays(problem: LinearProblem) -> bool:
+    """Whether X is one that the compiled sweep reads."""
+    X = problem.X
+    return (
+        isinstance(problem.loss, Logistic)
+        and dense_repays(X, problem.n_outputs)
+        and X.flags.c_contiguous
+        and problem.intercept
+    )
+
+
+def chord(
+    problem: LinearProblem, design: Design, W: np.ndarray, D: np.ndarray, weight: float, tol: float
+) -> tuple[np.ndarray, int]:
+    """A `W` nearer to the optimum of every model, and the sweeps over X that it took.
+
+    ``w <- w - B^-1 g`` with ``B = share D + penalty`` for all steps, where `D` is the curvature of the loss
+    of all rows at a point nearby and `share` the part of their weight that the model has. Steps are combined
+    with those before by Anderson's method (Iterative procedures for nonlinear integral equations, J. ACM
+    12, 1965), in the norm of B. One sweep gives the gradients of all models; outputs are not kept.
+
+    Parameters
+    ----------
+    problem : LinearProblem
+        Of K logistic models: s of shape (n, K), or (n,) for one.
+    design : Design
+        Of ``problem.X``.
+    W : array of shape (p + 1, K)
+    D : array of shape (p + 1, p + 1)
+    weight : float
+        Of all rows.
+    tol : float
+        Relative gap to come to.
+    """
+    s = problem.s if problem.s.ndim == 2 else problem.s[:, None]
+    factors = [factor(D * share, problem.penalty) for share in np.sum(s, axis=0) / weight]
+    p, best, decrement = len(D) - 1, W, np.full(W.shape[1], np.inf)
+    trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for sweep in range(1, SWEEPS + 1):
+        losses, g = _losses_and_gradients(problem, design, s, W)
+        value = losses + 0.5 * problem.penalty * np.sum(W[:p] ** 2, axis=0)
+        g[:p] += problem.penalty * W[:p]
+        step = -np.column_stack([M @ column for M, column in zip(factors, g.T, strict=True)])
+        promised = -np.sum(g * step, axis=0)
+        if not np.all(promised < decrement):
+            return best, sweep
+        gaps = np.sum(g[:p] ** 2, axis=0) / (2 * problem.penalty)
+        if np.all(gaps <= SPARE * tol * value):
+            return W, sweep
+        best, decrement = W, promised
+        trail.append((W, step, g))
+        W = _combined(trail[-DEPTH:])
+    return best, SWEEPS
+
+
+def _combined(trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The next W of every model: that after the combination of steps with the smallest norm of B."""
+    Ws, steps, gradients = (np.stack(part) for part in zip(*trail, strict=True))
+    after, step = Ws[-1] + steps[-1], steps[-1]
+    if len(trail) == 1:
+        return after
+    moves, changes, bends = (np.diff(part, axis=0) for part in (Ws, steps, gradients))
+    A = -np.einsum("iqk,jqk->kij", changes, bends)  # as B times a change of the step is minus that of g
+    b = -np.einsum("qk,iqk->ki", step, bends)
+    gamma = np.einsum(
+        "kij,kj->ki", np.linalg.pinv((A + A.swapaxes(1, 2)) / 2, rcond=1e-12, hermitian=True), b
+    )
+    return after - np.einsum("ki,iqk->qk", gamma, moves + changes)
+
+
+def factor(B: np.ndarray, penalty: float) -> ScaledCholesky:
+    """The factor of ``B + penalty``, of which the intercept has none; `B` is overwritten."""
+    B.flat[: -1 : len(B) + 1] += penalty
+    return ScaledCholesky(B, penalised=True)
+
+
+def _losses_and_gradients(
+    problem: LinearProblem, design: Design, s: Array, W: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The loss of every model and its gradient, in one sweep over X."""
+    from secondorder.kernels.sweep import losses_and_gradients
+
+    design.passes += 1
+    mean = np.zeros(len(W) - 1) if design.mean is None else design.mean
+    return losses_and_gradients(design.X, mean, problem.y, s, W[:-1], W[-1])
