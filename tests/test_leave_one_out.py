@@ -273,3 +273,21 @@ def test_no_solution_without_a_row_is_told():
     assert np.all(np.isnan(refit_without(problem, w, np.array([1, 2]))))
     refits = refit_some(problem, w, leave_one_out(problem.at(w)))
     assert refits.doubtful
+
+
+@pytest.mark.parametrize("scale", [1e7, 1e12])
+def test_wide_features_of_unequal_scales_are_right_or_refused(scale):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 80))
+    y = (X[:, 1] > 0).astype(float)
+    X[:, 0] *= scale
+    problem = LinearProblem(X, y, np.ones(30), Logistic(), 1, 100.0, True)
+    w = fit_linear(X, y, np.ones(30), loss=Logistic(), n_outputs=1, penalty=100.0, tol=1e-10).w
+    if scale > 1e8:
+        with pytest.raises(ValueError, match="scale the features"):
+            leave_one_out(problem.at(w))
+    else:
+        rows = np.arange(5)
+        np.testing.assert_allclose(
+            leave_one_out(problem.at(w))[rows], refit_without(problem, w, rows), atol=0.01
+        )

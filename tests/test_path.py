@@ -110,7 +110,7 @@ def test_a_chord_comes_near_the_optimum(n_models):
     X, y, s, problem = sample(8, 5000, 6, 2)
     shares = np.random.default_rng(0).random((5000, n_models)) < 0.8
     linear = LinearProblem(X, y, s[:, None] * shares, problem["loss"], n_models, 0.1, True)
-    design = replace(linear, s=s).design()
+    design = replace(linear, s=s, compiled=True).design()
     W, n_sweeps = chord(linear, design, np.zeros((7, n_models)), design.gram(s / 4), np.sum(s), 1e-8)
     assert n_sweeps <= 8
     gaps, values = gaps_of_models(solve_intercept(linear.objective(design).at(W.ravel()), 1e-14))
@@ -227,3 +227,27 @@ def test_features_without_variation(shape, intercept, n_classes):
             assert cell.result.status is Status.CONVERGED
             W = cell.result.w.reshape(-1, problem["n_outputs"])
             np.testing.assert_allclose(W[: shape[1]], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e5, 1e7, 1e9])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_wide_problems_of_unequal_scales_are_not_certified_by_rounding(scale, n_classes):
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((60, 300))
+        X[:, 0] *= scale
+        codes = np.digitize(X[:, 1], [0.0] if n_classes == 2 else [-0.5, 0.5])
+        _, _, _, problem = sample(0, 60, 3, n_classes)
+        y, s = codes.astype(float) if n_classes == 2 else codes, np.ones(60)
+        folds = folds_of(60, 3)
+        for stage in fit_path(X, y, s, [1e3, 1.0, 1e-2], folds=folds, tol=1e-8, **problem):
+            weights = [s, *(fold.counts for fold in folds)]
+            results = [stage.whole, *(cell.result for cell in stage.folds)]
+            for part, result in zip(weights, results, strict=True):
+                plain = fit_linear(
+                    X, y, part, penalty=stage.penalty, tol=1e-10, solver="newton-cg", **problem
+                )
+                assert result.gap >= 0
+                excess = LinearProblem(X, y, part, penalty=stage.penalty, intercept=True, **problem)
+                if result.status is Status.CONVERGED:
+                    assert excess.at(result.w).value <= plain.value * (1 + 1e-7)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from secondorder.kernels import COMPILING, compiled_at_any_size
-from secondorder.linear_model import LogisticRegression
-from secondorder.losses import Squared
-from secondorder.solvers import fit_linear
+from secondorder.linear_model import LogisticRegression, LogisticRegressionCV
+from secondorder.losses import Logistic, Squared
+from secondorder.solvers import LinearProblem, fit_linear
+from secondorder.solvers.chord import chord, chord_repays
 from secondorder.solvers.linear import CURVATURES, SOLVERS
 
 
@@ -74,7 +75,12 @@ def _fit_every_way(X: Any) -> None:
     rows = np.arange(X.shape[0])
     for n_classes, solver in product((2, 3, 12), SOLVERS):
         LogisticRegression(solver=solver).fit(X, rows % n_classes)
+    LogisticRegressionCV(Cs=(0.1, 1), cv=2).fit(X, rows % 2)
     s = np.ones(len(rows))
+    models = LinearProblem(X, (rows % 2).astype(float), np.ones((len(rows), 2)), Logistic(), 2, 1.0, True)
+    design = replace(models, s=s).design()
+    if chord_repays(models, design):
+        chord(models, design, np.zeros((X.shape[1] + 1, 2)), design.gram(s), np.sum(s), 1e-6)
     for n_outputs, hessian in product((1, 2, 3), CURVATURES):
         Y = np.eye(n_outputs)[rows % n_outputs]
         fit_linear(X, Y, s, loss=Squared(), n_outputs=n_outputs, penalty=1.0, hessian=hessian)

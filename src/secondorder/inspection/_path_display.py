@@ -94,9 +94,16 @@ class PathDisplay:
         PathDisplay
             Drawn.
         """
+        if not isinstance(estimator, LogisticRegressionCV):
+            raise TypeError(
+                f"from_estimator draws a LogisticRegressionCV, not a {type(estimator).__name__}; of a "
+                "pipeline give the last step, pipeline[-1]."
+            )
         check_is_fitted(estimator)
         Cs, first = np.unique(estimator.Cs_, return_index=True)
         first = first[np.isfinite(Cs)]
+        if not len(first):
+            raise ValueError("There is no finite C to draw: all Cs are infinite.")
         mean, error = estimator.scores_mean_, estimator.scores_se_
         known = not np.any(np.isnan(error))
         scoring = estimator.scoring

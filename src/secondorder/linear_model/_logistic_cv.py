@@ -325,8 +325,10 @@ class LogisticRegressionCV(LinearClassifier):
                     "use a splitter that shares out all classes, as StratifiedKFold or StratifiedGroupKFold, "
                     "fewer folds, or leave out classes with so few rows."
                 )
-            if not len(rows[test]):
-                raise ValueError(f"Fold {i} holds out no rows: there is nothing to score.")
+            if not np.any(data.s[rows[test]] > 0):
+                raise ValueError(
+                    f"Fold {i} holds out no rows with positive weight: there is nothing to score."
+                )
             folds.append(Fold(counts, rows[test]))
         if not folds:
             raise ValueError(f"cv={self.cv!r} gives no folds.")

@@ -10,7 +10,7 @@ from sklearn.utils.validation import _check_method_params
 
 from secondorder.linear_model._classifier import ResponsesMixin
 
-LEAST_LOG = np.log(np.finfo(np.float64).eps)  # scikit-learn's log loss cuts probabilities off there
+LEAST = np.finfo(np.float64).eps  # probability at which scikit-learn's log loss cuts off
 
 
 class Outputs(ResponsesMixin, BaseEstimator):
@@ -70,22 +70,28 @@ class HeldOutScorer:
     def __init__(self, scorer: Any, classes: np.ndarray, X: Any, y: Any, params: dict[str, Any]) -> None:
         self._scorer, self._stand_in = knowing(scorer, classes), Outputs(classes)
         self._X, self._y, self._params = X, y, params
-        self._codes: np.ndarray | None = None  # of the labels, for the log loss as scikit-learn registers it
-        if getattr(self._scorer, "_score_func", None) is log_loss and set(self._scorer._kwargs) <= {"labels"}:
-            self._codes = np.searchsorted(classes, y)
+        self._codes = np.searchsorted(classes, y)
+        log_losses = getattr(self._scorer, "_score_func", None) is log_loss
+        self._is_log_loss = log_losses and set(self._scorer._kwargs) <= {"labels"}  # as scikit-learn names it
 
     def __call__(self, outputs: np.ndarray, rows: np.ndarray, fitted: Any) -> float:
         """The score of `rows` by their `outputs`; callables get the classifier that `fitted` makes."""
         params = _check_method_params(self._X, self._params, indices=rows)
-        if self._codes is not None and set(params) <= {"sample_weight"}:
+        if self._is_log_loss and set(params) <= {"sample_weight"}:
             # The checks of the metric take longer than a fit of few rows.
-            log_proba = self._stand_in.predict_log_proba(outputs)[np.arange(len(rows)), self._codes[rows]]
-            return float(np.average(np.maximum(log_proba, LEAST_LOG), weights=params.get("sample_weight")))
+            return float(np.average(self._log_proba(outputs, rows), weights=params.get("sample_weight")))
         if reads_outputs(self._scorer):
             score = self._scorer(self._stand_in, outputs, self._y[rows], **params)
         else:
             score = self._scorer(fitted(), self._X[rows], self._y[rows], **params)
         return float(score)
+
+    def _log_proba(self, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The logarithm of the probability of each label, rounded as in the metric of scikit-learn."""
+        P = self._stand_in.predict_proba(outputs)
+        if P.shape[1] == 2:
+            P = np.column_stack([1 - P[:, 1], P[:, 1]])
+        return np.log(np.maximum(P[np.arange(len(rows)), self._codes[rows]], LEAST))
 
     def standard_error(self, outputs: np.ndarray) -> float:
         """That of the score of all rows, a mean over them; NaN for a metric that is none."""

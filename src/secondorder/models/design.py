@@ -297,6 +297,15 @@ class CompiledDesign(Design):
         ZU = self._product(self._X, H.d, H.u, H.shift_invariant, W, bias, self._centre)
         return ZU if self.intercept else ZU[:-1]
 
+    def logistic_gradients(
+        self, y: np.ndarray, s: np.ndarray, W: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Loss (K,) and gradient (p + 1, K) of logistic models with weights `s` (n, K); X is in C order."""
+        from secondorder.kernels import sweep
+
+        self.passes += 1
+        return sweep.losses_and_gradients(self._X, self._centre, y, s, *self._split(W))
+
     def gram(self, c: np.ndarray, dtype: type = np.float64) -> np.ndarray:
         """``sum_i c_i z_i z_i'`` in `dtype`, but float64 for a sparse matrix."""
         from secondorder.kernels import gram

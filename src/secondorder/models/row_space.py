@@ -1,10 +1,13 @@
 """The row space of a matrix, in which every L2-penalised linear fit and every shortest one lives."""
 
 import numpy as np
+from scipy.linalg import qr
 
 from secondorder.losses.output_hessian import Array
 from secondorder.models.design import Design
 
+HIDDEN = 1e-10  # eigenvalue of X X', relative to the largest, that has no more than some six digits
+FAITHFUL = 1e-8  # singular value, relative to the largest, that is not lost to rounding
 NEARLY_NULL = 1e-13  # eigenvalue of a correlation matrix, relative to the largest, that may be rounding
 UNCHANGED = 1e-7  # change of an output that is none
 
@@ -15,13 +18,19 @@ class RowSpace:
     With a penalty the optimum is ``W = Q V`` with the optimum V for the data L, because ``|W| = |V|`` and
     a part of W outside the span of the rows only costs penalty (the representer theorem). Without
     one it is an optimum, that of least norm. `Q` is never formed: from ``X X' = U R^2 U'`` with X
-    centred, ``L = U R`` and ``Q = X' U / R``. Singular values below 1e-8 of the largest or so are lost to
-    rounding and left out, so that the solution for L is a start for that for X and no more.
+    centred, ``L = U R`` and ``Q = X' U / R``; where squares hide singular values they come from X itself,
+    but for those below rounding. So the solution for L is a start for that for X and no more.
 
     Parameters
     ----------
     design : Design
         Of a dense matrix; one pass over X.
+
+    Attributes
+    ----------
+    L : array of shape (n, r)
+    faithful : bool
+        Whether all singular values are well above the rounding of the largest.
     """
 
     def __init__(self, design: Design) -> None:
@@ -33,32 +42,60 @@ class RowSpace:
                 "Values in X are too large for their squares to be represented. Scale the features."
             )
         squares, U = np.linalg.eigh(G)
-        kept = squares > squares[-1] * len(squares) * np.finfo(float).eps
-        root = np.sqrt(squares[kept])
+        limit = squares[-1] * len(squares) * np.finfo(float).eps
+        kept = squares > limit
+        visible = np.count_nonzero(squares >= HIDDEN * squares[-1])
+        if visible < len(squares) - (design.mean is not None):  # squares are rounded more than X itself
+            U, root, _ = np.linalg.svd(_triangle(design).T)
+            kept = root > root[0] * len(root) * np.finfo(float).eps
+            root = root[kept]
+        else:
+            root = np.sqrt(squares[kept])
+        self.faithful = bool(np.all(root >= FAITHFUL * np.max(root, initial=0.0)))
         self.L = U[:, kept] * root
         self._T = U[:, kept] / root
         self._G = G
+        self._sizes = np.sqrt(np.maximum(np.diagonal(G), 0))  # |x_i|
 
     def lift(self, V: Array) -> np.ndarray:
         """``W = Q V``, the intercept row unchanged; one pass over X."""
         rank, p = self.L.shape[1], self._design.X.shape[1]
         return np.vstack([self._design.rmatmul(self._T @ V[:rank])[:p], V[rank:]])
 
-    def outputs(self, V: Array) -> np.ndarray:
-        """``Z W`` for ``W = lift(V)``, from ``X X'``; no pass over X."""
+    def outputs(self, V: Array) -> tuple[np.ndarray, float]:
+        """``Z W`` for ``W = lift(V)``, from ``X X'``, and a bound of its rounding; no pass over X."""
         rank = self.L.shape[1]
-        return self._G @ (self._T @ V[:rank]) + V[rank:].sum(axis=0)
+        A = self._T @ V[:rank]
+        rounding = np.finfo(float).eps * np.max(self._sizes, initial=0.0) * np.max(self._sizes @ np.abs(A))
+        return self._G @ A + V[rank:].sum(axis=0), float(rounding)
 
     def squared_gradient(self, V: Array, U: Array, penalty: float) -> np.ndarray:
-        """``|X' U + penalty Q V|^2`` of every column, X centred, from ``X X'``; no pass over X."""
+        """``|X' U + penalty Q V|^2`` of every column, X centred, from ``X X'``; no pass over X.
+
+        Infinite where rounding in ``X X'`` may have hidden much of it.
+        """
         R = U + penalty * (self._T @ V[: self.L.shape[1]])
-        return np.sum(R * (self._G @ R), axis=0)
+        squares = np.sum(R * (self._G @ R), axis=0)
+        hidden = np.finfo(float).eps * len(R) * float(np.sum(self._sizes**2)) * np.sum(R**2, axis=0)
+        return np.where(hidden <= 0.1 * squares, squares + hidden, np.inf)
 
     def project(self, W: Array) -> np.ndarray:
         """``V = Q' W``, the intercept row unchanged; one pass over X."""
         p = self._design.X.shape[1]
         bare = np.vstack([W[:p], np.zeros_like(W[p:])])
         return np.vstack([self._T.T @ self._design.matmul(bare), W[p:]])
+
+
+def _triangle(design: Design) -> np.ndarray:
+    """R (n, n) of the QR decomposition of ``(X - 1 m')'``, by blocks of features."""
+    n, p = design.X.shape
+    R = np.zeros((0, n))
+    for start in range(0, p, 4 * n):
+        block = slice(start, start + 4 * n)
+        X = design.X[:, block].astype(np.float64)
+        centred = X if design.mean is None else X - design.mean[block]
+        R = qr(np.vstack([R, centred.T]), mode="r", check_finite=False)[0][:n]
+    return R
 
 
 def shortest(design: Design, W: np.ndarray) -> np.ndarray:

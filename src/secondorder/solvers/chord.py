@@ -1,11 +1,12 @@
 """Newton's method with one Hessian for all steps, for several logistic models of few features at once."""
 
-import numpy as np
+from typing import Any
 
-from secondorder.kernels import dense_repays
+import numpy as np
+from scipy.sparse import issparse
+
 from secondorder.losses import Logistic
-from secondorder.losses.output_hessian import Array
-from secondorder.models import Design
+from secondorder.models.design import CompiledDesign, Design
 from secondorder.solvers.linear import LinearProblem
 from secondorder.solvers.preconditioners import ScaledCholesky
 
@@ -14,19 +15,14 @@ DEPTH = 3  # steps combined
 SPARE = 0.25  # part of the tolerated gap at which to stop
 
 
-def chord_repays(problem: LinearProblem) -> bool:
-    """Whether X is one that the compiled sweep reads."""
-    X = problem.X
-    return (
-        isinstance(problem.loss, Logistic)
-        and dense_repays(X, problem.n_outputs)
-        and X.flags.c_contiguous
-        and problem.intercept
-    )
+def chord_repays(problem: LinearProblem, design: Design) -> bool:
+    """Whether there is a compiled sweep for X."""
+    dense = isinstance(design, CompiledDesign) and not issparse(design.X)
+    return dense and design.X.flags.c_contiguous and problem.intercept and isinstance(problem.loss, Logistic)
 
 
 def chord(
-    problem: LinearProblem, design: Design, W: np.ndarray, D: np.ndarray, weight: float, tol: float
+    problem: LinearProblem, design: Any, W: np.ndarray, D: np.ndarray, weight: float, tol: float
 ) -> tuple[np.ndarray, int]:
     """A `W` nearer to the optimum of every model, and the sweeps over X that it took.
 
@@ -39,7 +35,7 @@ def chord(
     ----------
     problem : LinearProblem
         Of K logistic models: s of shape (n, K), or (n,) for one.
-    design : Design
+    design : CompiledDesign
         Of ``problem.X``.
     W : array of shape (p + 1, K)
     D : array of shape (p + 1, p + 1)
@@ -53,7 +49,7 @@ def chord(
     p, best, decrement = len(D) - 1, W, np.full(W.shape[1], np.inf)
     trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for sweep in range(1, SWEEPS + 1):
-        losses, g = _losses_and_gradients(problem, design, s, W)
+        losses, g = design.logistic_gradients(problem.y, s, W)
         value = losses + 0.5 * problem.penalty * np.sum(W[:p] ** 2, axis=0)
         g[:p] += problem.penalty * W[:p]
         step = -np.column_stack([M @ column for M, column in zip(factors, g.T, strict=True)])
@@ -88,14 +84,3 @@ def factor(B: np.ndarray, penalty: float) -> ScaledCholesky:
     """The factor of ``B + penalty``, of which the intercept has none; `B` is overwritten."""
     B.flat[: -1 : len(B) + 1] += penalty
     return ScaledCholesky(B, penalised=True)
-
-
-def _losses_and_gradients(
-    problem: LinearProblem, design: Design, s: Array, W: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The loss of every model and its gradient, in one sweep over X."""
-    from secondorder.kernels.sweep import losses_and_gradients
-
-    design.passes += 1
-    mean = np.zeros(len(W) - 1) if design.mean is None else design.mean
-    return losses_and_gradients(design.X, mean, problem.y, s, W[:-1], W[-1])

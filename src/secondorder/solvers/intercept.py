@@ -21,8 +21,12 @@ def intercept_is_solved(point: Point) -> bool:
     """
     if not n_free_intercepts(point):
         return True
-    sums, sizes = point.pull
-    return bool(np.max(np.abs(sums)) <= SOLVED * np.sum(sizes))
+    return slopes_vanish(*point.pull, point.objective.loss.shift_invariant)
+
+
+def slopes_vanish(sums: np.ndarray, sizes: np.ndarray, coupled: bool) -> bool:
+    """Whether the column sums of G are small against those of ``|G|``; each its own, unless `coupled`."""
+    return bool(np.all(np.abs(sums) <= SOLVED * (np.sum(sizes) if coupled else sizes)))
 
 
 def solve_intercept(point: Point, tol: float) -> Point:
@@ -35,7 +39,9 @@ def solve_intercept(point: Point, tol: float) -> Point:
         return point
     for _ in range(50):
         g = point.pull[0]
-        c = -np.linalg.lstsq(point.H.sum(), g, rcond=None)[0]
+        if not np.all(np.isfinite(g)):
+            return point
+        c = -_newton(point.H.sum(), g, point.objective.loss.shift_invariant)
         decrease = -0.5 * float(g @ c)
         if tol * point.value < decrease <= point.value:  # more than E, which is not negative, is no promise
             trial = _backtrack(point, c, decrease)
@@ -66,3 +72,11 @@ def _advance(point: Point, c: np.ndarray) -> Point:
         t, trial = 2 * t, further
         further = point.shift(2 * t * c)
     return trial
+
+
+def _newton(A: np.ndarray, g: np.ndarray, coupled: bool) -> np.ndarray:
+    """``A^-1 g`` where `A` has an inverse; it is diagonal unless the outputs are `coupled`."""
+    if coupled:
+        return np.linalg.lstsq(A, g, rcond=None)[0]
+    d = np.diagonal(A)
+    return np.where(d > 0, g / np.where(d > 0, d, 1), 0)

@@ -80,7 +80,13 @@ def _in_few_variables(point: Point, n_outputs: int) -> tuple[Design, np.ndarray]
         )
     if not wide:
         return design, penalty
-    L = RowSpace(design).L
+    space = RowSpace(design)
+    if not space.faithful:
+        raise ValueError(
+            "The features differ so much in scale that leverages are lost to rounding: scale the features, "
+            "or use cross-validation with folds."
+        )
+    L = space.L
     small = design_matrix(L, intercept=design.intercept, n_outputs=K)
     return small, np.concatenate([penalty[: L.shape[1]], penalty[p:]])
 

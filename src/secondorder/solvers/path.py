@@ -10,7 +10,7 @@ from secondorder.losses import Logistic, Loss
 from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace, design_matrix
 from secondorder.objective import Point
-from secondorder.solvers.certificate import DualityGaps, gaps_of_models, gaps_on_rows
+from secondorder.solvers.certificate import DualityGaps, Status, gaps_of_models, gaps_on_rows
 from secondorder.solvers.chord import chord, chord_repays, factor
 from secondorder.solvers.linear import (
     LinearProblem,
@@ -107,10 +107,11 @@ def fit_path(
 
 
 class _Solved(NamedTuple):
-    """One model or several: the result for X, the point in reduced variables, and what holds for X."""
+    """One model or several: the result and what holds for X, the point, and what later ones start from."""
 
     result: Result
     point: Point
+    solution: Solution
     outputs: np.ndarray
     gaps: Sequence[float]
     values: Sequence[float]
@@ -136,7 +137,7 @@ class _Path:
         self.preconditioner = choose_preconditioner(self.small, problem.n_outputs, solver)
         factored = self.preconditioner is not None and self.preconditioner.make is Cholesky
         self.curvature: np.ndarray | None = None  # of the loss of all rows, near the last solution
-        if factored and not self.searches and not self.space and chord_repays(problem):
+        if factored and not self.searches and not self.space and chord_repays(problem, self.small):
             self.curvature = self.small.gram(problem.s / 4)  # that of W = 0
             folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]
         self.groups = [folds[i : i + together] for i in range(0, len(folds), together)]
@@ -155,7 +156,9 @@ class _Path:
         trail = self.trail or [Solution(np.zeros((1, 1)), np.zeros((1, 1)))]
         mix = [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
         whole = self._solve(problem, trail, mix, self.preconditioner)
-        point, newest = Point(whole.point.objective, whole.point.forward), self._solution(whole.point)
+        point, newest = Point(whole.point.objective, whole.point.forward), whole.solution
+        if self.space is not None and not self.space.faithful:
+            point = problem.objective(self.design).at(whole.result.w)
         result = self._uncentred(whole.result, problem.n_outputs)
         del whole  # it holds arrays as large as the outputs
         cells = [cell for g in range(len(self.groups)) for cell in self._group(problem, g, newest)]
@@ -173,7 +176,7 @@ class _Path:
                 W = 2 * own[0].W - own[1].W if len(own) > 1 else own[0].W
             W, n_sweeps = chord(part, self.small, W, curvature, np.sum(problem.s), self.options["tol"])
             solved = self._solve(part, [Solution(W, W[:0])], [1.0], preconditioner)
-            own[:] = [self._solution(solved.point), *own[:1]]
+            own[:] = [solved.solution, *own[:1]]
             cells += self._cells(part, group, solved)
             points.append(model_alone(solved.point, 0))
             if len(points) == 1 and n_sweeps > OLD:
@@ -189,7 +192,7 @@ class _Path:
             bases, mix = [*bases, ours, theirs], [*mix, weight, -weight]
         part = self._part(problem, self.groups[g])
         solved = self._solve(part, bases, mix, self.of_groups[g])
-        own[:] = [self._solution(solved.point), *own[:1]]
+        own[:] = [solved.solution, *own[:1]]
         return self._cells(part, self.groups[g], solved)
 
     def _part(self, problem: LinearProblem, group: Sequence[Fold]) -> LinearProblem:
@@ -224,17 +227,18 @@ class _Path:
         W = point.w.reshape(-1, K)
         if self.space is None:
             gaps, values = gaps_of_models(point) if several else ([result.gap], [result.value])
-            return _Solved(result, point, point.forward.outputs, gaps, values)
+            return _Solved(result, point, self._solution(point), point.forward.outputs, gaps, values)
         gaps, values, outputs = gaps_on_rows(point, self.space, problem.penalty)
         lifted = self.space.lift(W).ravel()
         history = tuple(row._replace(passes=self.design.passes) for row in result.history)
         found = replace(result, w=lifted, history=history)
+        solution, reached = self._solution(point), (Status.CONVERGED, Status.PRECISION)
         if not several and gaps[0] <= self.options["tol"] * abs(values[0]):
             found = found.certified(float(values[0]), float(gaps[0]))
-        elif not several:
-            found, end = self._on_X(problem, found)
-            outputs = end.forward.outputs
-        return _Solved(found, point, outputs, gaps, values)
+        elif not several and result.status in reached:
+            found, point = self._on_X(problem, found)
+            outputs = point.forward.outputs
+        return _Solved(found, point, solution, outputs, gaps, values)
 
     def _solution(self, point: Point) -> Solution:
         """Its parameters, and the outputs if a search will want them."""
@@ -243,7 +247,9 @@ class _Path:
 
     def _on_X(self, problem: LinearProblem, found: Result) -> tuple[Result, Point]:
         """The solution of one model from one that is nearly right, by iterations on X itself."""
-        chosen = choose_preconditioner(self.design, problem.n_outputs, self.solver)
+        chosen: Refreshed | None = Refreshed(Jacobi, cost=1)
+        if self.space is None:
+            chosen = choose_preconditioner(self.design, problem.n_outputs, self.solver)
         start = problem.objective(self.design).at(found.w)
         return descend_linear(start, chosen, history=found.history, **self.options)
 
@@ -254,11 +260,13 @@ class _Path:
             return [Cell(own, solved.outputs[group[0].held_out])]
         cells, tol = [], self.options["tol"]
         for k, (fold, gap, value) in enumerate(zip(group, solved.gaps, solved.values, strict=True)):
-            own = replace(solved.result, w=solved.result.w[k :: len(group)])
+            own = replace(
+                solved.result, w=solved.result.w[k :: len(group)], value=float(value), gap=float(gap)
+            )
             outputs = solved.outputs[:, k : k + 1]
             if gap <= tol * abs(value):
                 own = own.certified(float(value), float(gap))
-            else:
+            elif solved.result.status in (Status.CONVERGED, Status.PRECISION):
                 alone = replace(part, s=np.ascontiguousarray(part.s[:, k]), n_outputs=1)
                 own, end = self._on_X(alone, own)
                 outputs = end.forward.outputs
