@@ -13,7 +13,6 @@ from scipy.sparse import csr_array
 from secondorder.kernels.compile import kernel
 from secondorder.kernels.threads import nonzero_bounds, row_bounds, run
 
-RESULTS = 2**21  # numbers that threads may add up apart, or as many as X has
 WIDTH_BYTES = 2112  # of a row of the buffer: a multiple of a cache line that is no power of two
 PANEL = 100  # rows of the buffer that stay in the second-level cache
 TILE = 5
@@ -169,7 +168,7 @@ def _parts(X: np.ndarray, n_columns: int, n_blocks: int) -> list[tuple[int, int]
     """The rows each thread takes."""
     n = X.shape[0]
     results = n_blocks * n_columns**2
-    affordable = max(1, max(X.size, RESULTS) // max(results, 1))
+    affordable = max(1, X.size // max(results, 1))  # threads whose results together are no larger than X
     parts = len(row_bounds(n, X.size * n_columns * n_blocks // 2)) - 1
     return list(pairwise(np.linspace(0, n, min(parts, affordable) + 1).astype(np.int64)))
 
