@@ -214,25 +214,31 @@ def _minimize(
     options: dict[str, Any],
 ) -> Result:
     """The minimum of the objective for X in the form of `design`, from `w`."""
-    start = problem.objective(design).at(w)
-    return descend_linear(start, preconditioner, hessian=hessian, **options)[0]
+    return descend_linear(problem.objective(design), w, preconditioner, hessian=hessian, **options)[0]
 
 
 def descend_linear(
-    start: Point, preconditioner: Refreshed | None, *, hessian: str = "full", tol: float, **options: Any
+    objective: Objective,
+    w: Array,
+    preconditioner: Refreshed | None,
+    *,
+    hessian: str = "full",
+    tol: float,
+    **options: Any,
 ) -> tuple[Result, Point]:
-    """The minimum of a linear model's objective, from a point of it."""
-    curvature, n_outputs = CURVATURES[hessian], start.objective.model.n_outputs
-    coupled, penalised = start.objective.loss.shift_invariant, bool(np.any(start.objective.penalty))
+    """The minimum of a linear model's objective, from `w`, and the point there."""
+    curvature, n_outputs = CURVATURES[hessian], objective.model.n_outputs
+    coupled, penalised = objective.loss.shift_invariant, bool(np.any(objective.penalty))
     # With one output a factor stays so good that a product reduces the residual more than a new step would.
     factored = preconditioner is not None and preconditioner.make in (Cholesky, cholesky_for_each)
-    in_row_space = preconditioner is None and penalised and features_repay(start.forward.X.X, n_outputs)
+    in_row_space = preconditioner is None and penalised and features_repay(objective.X.X, n_outputs)
     # In coordinates of the row space float64 costs no more.
     single = coupled and n_outputs > 2 and not in_row_space
     lean = curvature is GaussNewton and penalised
     fast = SingleGaussNewton if single else GaussNewton
     return descend(
-        start,
+        objective,
+        w,
         curvature=(lambda point: fast(without_flat_rows(point))) if lean else curvature,
         fallback=GaussNewton if lean else None,
         step=LineSearch(
@@ -301,8 +307,7 @@ def _solve_in_row_space(
 
     inner = options | {"callback": callback and (lambda row: callback(on_X(row)))}
     chosen = choose_preconditioner(small, n_outputs, "auto")
-    first = problem.objective(small).at(V)
-    reduced, inner_point = descend_linear(first, chosen, hessian=hessian, **inner)
+    reduced, inner_point = descend_linear(problem.objective(small), V, chosen, hessian=hessian, **inner)
     lifted = space.lift(reduced.w.reshape(-1, n_outputs)).ravel()
     found = replace(reduced, w=lifted, history=tuple(map(on_X, reduced.history)))
     if reduced.status not in (Status.CONVERGED, Status.PRECISION):

@@ -166,7 +166,8 @@ def minimize(
         If the gradient at `w` is too large to be squared.
     """
     return descend(
-        objective.at(w),
+        objective,
+        w,
         curvature=curvature,
         step=step,
         tol=tol,
@@ -179,7 +180,8 @@ def minimize(
 
 
 def descend(
-    point: Point,
+    objective: Objective,
+    w: Array,
     *,
     curvature: Callable[[Point], Any] = GaussNewton,
     step: Any = None,
@@ -190,9 +192,9 @@ def descend(
     history: tuple[Iteration, ...] = (),
     judge: Any = None,
 ) -> tuple[Result, Point]:
-    """`minimize` from a point whose outputs are known, and the point where it ended."""
+    """`minimize`, and the point where it ended."""
     rule = LineSearch(tol=tol) if step is None else step
-    point, scale = solve_intercept(point, 1e-6 * tol), rule.initial_scale
+    point, scale = solve_intercept(objective.at(w), 1e-6 * tol), rule.initial_scale
     _check_finite(point)
     if judge is None:
         judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)

@@ -222,8 +222,8 @@ class _Path:
                 W = W + a * solution.W
         if preconditioner is not None:
             preconditioner.begin()
-        start = objective.at(np.broadcast_to(W, (self.small.shape[1], K)).ravel())
-        result, point = descend_linear(start, preconditioner, **options)
+        w = np.broadcast_to(W, (self.small.shape[1], K)).ravel()
+        result, point = descend_linear(objective, w, preconditioner, **options)
         W = point.w.reshape(-1, K)
         if self.space is None:
             gaps, values = gaps_of_models(point) if several else ([result.gap], [result.value])
@@ -250,8 +250,8 @@ class _Path:
         chosen: Refreshed | None = Refreshed(Jacobi, cost=1)
         if self.space is None:
             chosen = choose_preconditioner(self.design, problem.n_outputs, self.solver)
-        start = problem.objective(self.design).at(found.w)
-        return descend_linear(start, chosen, history=found.history, **self.options)
+        objective = problem.objective(self.design)
+        return descend_linear(objective, found.w, chosen, history=found.history, **self.options)
 
     def _cells(self, part: LinearProblem, group: Sequence[Fold], solved: "_Solved") -> list[Cell]:
         """The solutions of the folds that were solved together."""
