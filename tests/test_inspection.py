@@ -9,6 +9,8 @@ import pytest
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import ShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from secondorder.inspection import PathDisplay
 from secondorder.linear_model import LogisticRegression, LogisticRegressionCV
@@ -105,6 +107,14 @@ def test_what_cannot_be_drawn_is_refused(model):
         PathDisplay.from_estimator(model, kind="loss")
     with pytest.raises(NotFittedError):
         PathDisplay.from_estimator(LogisticRegressionCV())
+
+
+def test_a_pipeline_is_asked_for_its_last_step(model, data):
+    pipeline = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=[1.0], cv=3)).fit(*data)
+    with pytest.raises(TypeError, match=r"a Pipeline; of a pipeline give the last step"):
+        PathDisplay.from_estimator(pipeline)
+    with pytest.raises(ValueError, match="no finite C"):
+        PathDisplay.from_estimator(LogisticRegressionCV(Cs=[np.inf], cv=3).fit(*data))
 
 
 def test_without_matplotlib_there_is_a_message(model, monkeypatch):

@@ -408,7 +408,7 @@ REFUSED = {
 }
 REFUSED |= {
     f"Cs={Cs!r}": ({"Cs": Cs}, r"^Cs=.*: give positive numbers")
-    for Cs in (0, -3, 2.5, True, "all", None, [], [1, -1], [0.0], [np.nan], ["a"], [[1.0]], {"a": 1})
+    for Cs in (0, -3, 2.5, True, "all", None, [], [1, -1], [0.0], [1e-310], [np.nan], ["a"], [[1]], {"a": 1})
 }
 
 
@@ -416,6 +416,13 @@ REFUSED |= {
 def test_what_cannot_be_fitted_is_refused(parameters, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         LogisticRegressionCV(**parameters).fit(X, Y)
+
+
+def test_held_out_rows_without_weight_are_refused():
+    folds = [(np.arange(40), np.arange(40)), (np.arange(40), np.arange(5))]
+    s = np.where(np.arange(40) < 5, 0.0, 1.0)
+    with pytest.raises(ValueError, match=r"^Fold 1 holds out no rows with positive weight"):
+        LogisticRegressionCV(cv=folds).fit(X, Y, s)
 
 
 def test_weights_that_leave_a_class_out_of_a_fold_are_refused():

@@ -95,7 +95,9 @@ def _values(Cs: Any) -> np.ndarray:
         values = np.array(Cs, dtype=np.float64)
     except (TypeError, ValueError):
         values = np.empty(0)
-    if not (values.ndim == 1 and values.size and np.all(values > 0)):
+    with np.errstate(divide="ignore", over="ignore"):
+        usable = np.all(values > 0) and np.all(np.isfinite(1 / values))
+    if not (values.ndim == 1 and values.size and usable):
         raise ValueError(
             f"Cs={Cs!r}: give positive numbers (np.inf for no penalty), how many of them to take "
             "from 1e-4 to 1e4, or 'auto'."
