@@ -87,13 +87,15 @@ def test_tall_problems_of_few_features(together, dtype, monkeypatch):
     if not together:
         monkeypatch.setattr(path, "TOGETHER_BYTES", 0)
     calls = []
-    monkeypatch.setattr(path, "chord", lambda *a: calls.append(chord(*a)) or calls[-1])
+    monkeypatch.setattr(path, "chord", lambda *a, **k: calls.append(chord(*a, **k)) or calls[-1])
     folds = folds_of(30_000, 3)
-    stages = list(fit_path(X, y, s, PENALTIES, folds=folds, tol=tol, **problem))
+    stages = list(fit_path(X, y, s, [*PENALTIES, 0.0], folds=folds, tol=tol, **problem))
     assert len(calls) == (3 if together else 12)
     for stage in stages:
         own = fit_linear(X, y, s, penalty=stage.penalty, tol=tol, **problem)
         assert stage.whole.status is Status.CONVERGED
+        assert len(stage.whole.history) == stage.whole.n_iter + 1
+        assert 0 < stage.whole.n_iter < stage.whole.passes
         np.testing.assert_allclose(stage.whole.value, own.value, rtol=2 * tol)
         np.testing.assert_allclose(stage.point.value, own.value, rtol=2 * tol)
         assert stage.point.forward.outputs.shape == (30_000, 1)
@@ -111,8 +113,14 @@ def test_a_chord_comes_near_the_optimum(n_models):
     shares = np.random.default_rng(0).random((5000, n_models)) < 0.8
     linear = LinearProblem(X, y, s[:, None] * shares, problem["loss"], n_models, 0.1, True)
     design = replace(linear, s=s, compiled=True).design()
-    W, n_sweeps = chord(linear, design, np.zeros((7, n_models)), design.gram(s / 4), np.sum(s), 1e-8)
-    assert n_sweeps <= 8
+    W, steps = chord(
+        linear, design, np.zeros((7, n_models)), design.gram(s / 4), weight=np.sum(s), tol=1e-8, max_iter=100
+    )
+    assert 1 < len(steps) <= 8
+    assert steps[-1].passes - steps[0].passes == len(steps) - 1
+    none, start = chord(linear, design, W, design.gram(s / 4), weight=np.sum(s), tol=0.0, max_iter=0)
+    assert len(start) == 1
+    np.testing.assert_array_equal(none, W)
     gaps, values = gaps_of_models(solve_intercept(linear.objective(design).at(W.ravel()), 1e-14))
     assert np.all(gaps <= 1e-4 * values)
 

@@ -80,7 +80,15 @@ def _fit_every_way(X: Any) -> None:
     models = LinearProblem(X, (rows % 2).astype(float), np.ones((len(rows), 2)), Logistic(), 2, 1.0, True)
     design = replace(models, s=s).design()
     if chord_repays(models, design):
-        chord(models, design, np.zeros((X.shape[1] + 1, 2)), design.gram(s), np.sum(s), 1e-6)
+        chord(
+            models,
+            design,
+            np.zeros((X.shape[1] + 1, 2)),
+            design.gram(s),
+            weight=np.sum(s),
+            tol=1e-6,
+            max_iter=2,
+        )
     for n_outputs, hessian in product((1, 2, 3), CURVATURES):
         Y = np.eye(n_outputs)[rows % n_outputs]
         fit_linear(X, Y, s, loss=Squared(), n_outputs=n_outputs, penalty=1.0, hessian=hessian)

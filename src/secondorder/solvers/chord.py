@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from secondorder.losses import Logistic
 from secondorder.models.design import CompiledDesign, Design
 from secondorder.solvers.linear import LinearProblem
+from secondorder.solvers.minimize import Iteration
 from secondorder.solvers.preconditioners import ScaledCholesky
 
 SWEEPS = 8  # at most
@@ -22,9 +23,16 @@ def chord_repays(problem: LinearProblem, design: Design) -> bool:
 
 
 def chord(
-    problem: LinearProblem, design: Any, W: np.ndarray, D: np.ndarray, weight: float, tol: float
-) -> tuple[np.ndarray, int]:
-    """A `W` nearer to the optimum of every model, and the sweeps over X that it took.
+    problem: LinearProblem,
+    design: Any,
+    W: np.ndarray,
+    D: np.ndarray,
+    *,
+    weight: float,
+    tol: float,
+    max_iter: int,
+) -> tuple[np.ndarray, tuple[Iteration, ...]]:
+    """A `W` nearer to the optimum of every model, and the history of the steps, each of one sweep over X.
 
     ``w <- w - B^-1 g`` with ``B = share D + penalty`` for all steps, where `D` is the curvature of the loss
     of all rows at a point nearby and `share` the part of their weight that the model has. Steps are combined
@@ -34,7 +42,7 @@ def chord(
     Parameters
     ----------
     problem : LinearProblem
-        Of K logistic models: s of shape (n, K), or (n,) for one.
+        Of K logistic models: s of shape (n, K).
     design : CompiledDesign
         Of ``problem.X``.
     W : array of shape (p + 1, K)
@@ -43,26 +51,31 @@ def chord(
         Of all rows.
     tol : float
         Relative gap to come to.
+    max_iter : int
+        Largest number of steps, if it is less than `SWEEPS`.
     """
-    s = problem.s if problem.s.ndim == 2 else problem.s[:, None]
-    factors = [factor(D * share, problem.penalty) for share in np.sum(s, axis=0) / weight]
+    factors = [factor(D * share, problem.penalty) for share in np.sum(problem.s, axis=0) / weight]
     p, best, decrement = len(D) - 1, W, np.full(W.shape[1], np.inf)
     trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for sweep in range(1, SWEEPS + 1):
-        losses, g = design.logistic_gradients(problem.y, s, W)
+    history: list[Iteration] = []
+    for k in range(min(SWEEPS, max_iter + 1)):
+        losses, g = design.logistic_gradients(problem.y, problem.s, W)
         value = losses + 0.5 * problem.penalty * np.sum(W[:p] ** 2, axis=0)
         g[:p] += problem.penalty * W[:p]
         step = -np.column_stack([M @ column for M, column in zip(factors, g.T, strict=True)])
         promised = -np.sum(g * step, axis=0)
         if not np.all(promised < decrement):
-            return best, sweep
+            break
         gaps = np.sum(g[:p] ** 2, axis=0) / (2 * problem.penalty)
-        if np.all(gaps <= SPARE * tol * value):
-            return W, sweep
+        norm, length = float(np.linalg.norm(g)), float(k > 0)
+        row = Iteration(k, float(np.sum(value)), norm, float(np.sum(gaps)), design.passes, 0, length)
+        history.append(row)
         best, decrement = W, promised
+        if np.all(gaps <= SPARE * tol * value):
+            break
         trail.append((W, step, g))
         W = _combined(trail[-DEPTH:])
-    return best, SWEEPS
+    return best, tuple(history)
 
 
 def _combined(trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:

@@ -19,6 +19,7 @@ from secondorder.kernels.threads import one_blas_thread
 from secondorder.losses import Logistic, Loss, OutputHessian, Softmax
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
+from secondorder.models.design import FEW
 from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import Status, gaps_on_rows
 from secondorder.solvers.minimize import Iteration, Result, descend
@@ -45,7 +46,6 @@ ROWS_PER_CLASS = 10  # and about so many
 FACTORED_RTOL = 0.03  # residual of a Newton system with one output that has a Cholesky factor
 FACTOR_AT_ONCE = 60  # the same for a factor, where a Kronecker product would serve
 FLAT = 0.1  # part of the penalty that the curvature of all the rows left out of it may come to
-SOME = 500  # rows looked at before all of them
 MOST = 0.5  # of the rows; more are not worth picking
 ALIKE = 10  # dense features whose norms differ by less need no scaling
 UNEQUAL = 1000  # sparse entries whose sizes differ by more do
@@ -260,7 +260,7 @@ def without_flat_rows(point: Point) -> Point:
     """
     o, design = point.objective, point.forward.X
     n = design.shape[0]
-    if not isinstance(design.X, np.ndarray) or n < 2 * SOME:
+    if not isinstance(design.X, np.ndarray) or n < 2 * FEW:
         return point
     limit = FLAT * float(np.max(o.penalty))
 
@@ -270,10 +270,9 @@ def without_flat_rows(point: Point) -> Point:
         order = np.argsort(depth)
         return np.sort(order[np.searchsorted(np.cumsum(depth[order]), limit) :])
 
-    some = slice(None, None, n // SOME)
-    sample = design.rows(some)
-    m = sample.shape[0]
-    if len(curved(sample, point.H.rows(some), limit * m / n)) > MOST * m:
+    m = design.thinned.shape[0]
+    thinned = point.H.rows(slice(None, None, n // FEW))
+    if len(curved(design.thinned, thinned, limit * m / n)) > MOST * m:
         return point
     kept = curved(design, point.H, limit)
     if not 0 < len(kept) <= min(MOST * n, SAMPLE_BYTES / design.X[0].nbytes):

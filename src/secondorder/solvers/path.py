@@ -21,7 +21,7 @@ from secondorder.solvers.linear import (
     solve,
     worth_reducing,
 )
-from secondorder.solvers.minimize import Result
+from secondorder.solvers.minimize import Iteration, Result
 from secondorder.solvers.preconditioners import (
     Cholesky,
     ForEach,
@@ -33,7 +33,7 @@ from secondorder.solvers.preconditioners import (
 from secondorder.solvers.span import Solution, best_in_span
 
 TOGETHER_BYTES = 160_000_000  # of memory for the folds solved together
-OLD = 3  # sweeps of a chord that ask for another curvature
+OLD = 3  # steps of a chord that ask for another curvature
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
 SEARCH_ARRAYS = 12  # of the size of the outputs that it takes beside them
@@ -123,7 +123,7 @@ class _Path:
     def __init__(
         self, problem: LinearProblem, solver: str, folds: Sequence[Fold], options: dict[str, Any]
     ) -> None:
-        self.problem, self.solver, self.options = problem, solver, options
+        self.problem, self.solver, self.folds, self.options = problem, solver, folds, options
         self.design = self.small = problem.design()
         self.space: RowSpace | None = None
         if solver == "auto" and worth_reducing(self.design, problem.n_outputs, 1 + len(folds)):
@@ -139,7 +139,7 @@ class _Path:
         self.curvature: np.ndarray | None = None  # of the loss of all rows, near the last solution
         if factored and not self.searches and not self.space and chord_repays(problem, self.small):
             self.curvature = self.small.gram(problem.s / 4)  # that of W = 0
-            folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]
+            folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]  # the whole is the first
         self.groups = [folds[i : i + together] for i in range(0, len(folds), together)]
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
         self.trail: list[Solution] = []  # the last on all rows, newest first
@@ -174,12 +174,13 @@ class _Path:
             part, W = self._part(problem, group), np.zeros((self.small.shape[1], len(group)))
             if own:
                 W = 2 * own[0].W - own[1].W if len(own) > 1 else own[0].W
-            W, n_sweeps = chord(part, self.small, W, curvature, np.sum(problem.s), self.options["tol"])
-            solved = self._solve(part, [Solution(W, W[:0])], [1.0], preconditioner)
+            self.small.passes = 0
+            W, steps = chord(part, self.small, W, curvature, weight=np.sum(problem.s), **self.options)
+            solved = self._solve(part, [Solution(W, W[:0])], [1.0], preconditioner, steps)
             own[:] = [solved.solution, *own[:1]]
             cells += self._cells(part, group, solved)
             points.append(model_alone(solved.point, 0))
-            if len(points) == 1 and n_sweeps > OLD:
+            if len(points) == 1 and len(steps) > OLD:
                 self.curvature = self.small.hessian(points[0].H)
         result = cells[0].result
         self.w = result.w
@@ -208,11 +209,14 @@ class _Path:
         bases: Sequence[Solution],
         mix: Sequence[float],
         preconditioner: Refreshed | None,
+        steps: tuple[Iteration, ...] = (),
     ) -> "_Solved":
-        """The solution of one or several models, from the best combination of `bases`."""
-        self.design.passes = self.small.passes = 0
+        """The solution of one or several models, from the best combination of `bases`; `steps` led there."""
+        if not steps:
+            self.design.passes = self.small.passes = 0
         several = problem.s.ndim == 2
-        options = self.options | {"judge": DualityGaps(self.options["tol"]) if several else None}
+        judge = DualityGaps(self.options["tol"]) if several else None
+        options = self.options | {"judge": judge, "history": steps}
         objective, K = problem.objective(self.small), problem.n_outputs
         if self.searches and len(bases) > 1:
             W = best_in_span(objective, bases, mix, K if several else 1)
@@ -305,7 +309,7 @@ class _Path:
         whole = solved(problem, self.w)
         self.w = whole.w
         cells = []
-        for fold in (fold for group in self.groups for fold in group):
+        for fold in self.folds:
             result = solved(replace(problem, s=problem.s * fold.counts), whole.w)
             cells.append(Cell(result, outputs(result).forward.outputs[fold.held_out]))
         return Stage(0.0, whole, outputs(whole), cells)
