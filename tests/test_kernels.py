@@ -184,14 +184,56 @@ def test_column_sums(seed, n, K):
     np.testing.assert_allclose(sizes, np.sum(np.abs(A), axis=0), rtol=1e-12)
 
 
-@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 300), p=st.integers(1, 20), K=st.integers(1, 7))
-def test_one_sweep_gives_losses_and_gradients(seed, n, p, K):
+def models(seed, n, p, K, dtype, order):
+    """X, its mean, targets, weights (some of them 0), and W with the intercepts in its last row."""
     rng = np.random.default_rng(seed)
-    X, y, s = rng.standard_normal((n, p)), rng.random(n), rng.random((n, K))
-    mean, W, bias = rng.standard_normal(p), rng.standard_normal((p, K)), rng.standard_normal(K)
-    losses, gradient = sweep.losses_and_gradients(X, mean, y, s, W, bias)
-    G, _ = Logistic().derivatives((X - mean) @ W + bias, y, s)
-    values = Logistic().value((X - mean) @ W + bias, y).reshape(n, K)
-    np.testing.assert_allclose(losses, np.sum(s * values, axis=0), rtol=1e-12)
+    X = np.asarray(rng.standard_normal((n, p)), dtype, order=order)
+    s = rng.random((n, K)) * (rng.random((n, K)) < 0.8)
+    return X, rng.standard_normal(p), rng.random(n), s, rng.standard_normal((p + 1, K))
+
+
+layouts = {
+    "seed": st.integers(0, 2**32 - 1),
+    "n": st.integers(1, 1200),
+    "p": st.integers(1, 20),
+    "dtype": st.sampled_from([np.float64, np.float32]),
+    "order": st.sampled_from("CF"),
+}
+
+
+@given(K=st.integers(1, 7), **layouts)
+def test_one_sweep_gives_losses_and_gradients(seed, n, p, K, dtype, order):
+    X, mean, y, s, W = models(seed, n, p, K, dtype, order)
+    near = np.random.default_rng(seed).standard_normal((n, 1))
+    losses, gradient, S, moved, largest = sweep.sweep(X, mean, y, s, W[:p], W[p], near)
     Z = np.column_stack([X - mean, np.ones(n)])
+    np.testing.assert_allclose(S, Z @ W, atol=1e-12 * p)
+    G, _ = Logistic().derivatives(Z @ W, y, s)
+    values = Logistic().value(Z @ W, y).reshape(n, K)
+    np.testing.assert_allclose(losses, np.sum(s * values, axis=0), rtol=1e-11)
     np.testing.assert_allclose(gradient, Z.T @ G, atol=1e-10 * n)
+    np.testing.assert_array_equal(moved, np.max(np.abs(S - near), axis=0))
+    np.testing.assert_array_equal(largest, np.max(np.abs(S), axis=0))
+
+
+@given(intercept=st.booleans(), **layouts)
+def test_one_sweep_gives_the_curvature_as_well(seed, n, p, intercept, dtype, order):
+    X, mean, y, s, W = models(seed, n, p, 1, dtype, order)
+    q = p + intercept
+    Z = np.column_stack([X - mean, np.ones(n)])[:, :q]
+    losses, gradient, curvature, S, extent = sweep.curved_sweep(X, mean, y, s, W[:q])
+    np.testing.assert_allclose(S, Z @ W[:q], atol=1e-12 * p)
+    G, H = Logistic().derivatives(Z @ W[:q], y, s)
+    np.testing.assert_allclose(losses, s[:, 0] @ Logistic().value(Z @ W[:q], y), rtol=1e-11)
+    np.testing.assert_allclose(gradient, Z.T @ G, atol=1e-10 * n)
+    np.testing.assert_allclose(curvature, Z.T @ (H.d * Z), atol=1e-10 * n)
+    np.testing.assert_array_equal(extent, np.max(np.abs(Z), axis=0))
+
+
+@given(**layouts)
+def test_gram_of_some_rows(seed, n, p, dtype, order):
+    X, mean, _, s, _ = models(seed, n, p, 1, dtype, order)
+    chosen = np.random.default_rng(seed).random(n) < 0.3
+    part = gram.gram_of_rows(X, mean, p + 1, s[:, 0], np.flatnonzero(chosen))
+    whole = gram.gram(X, mean, p + 1, s[:, 0] * chosen, np.float64)
+    np.testing.assert_allclose(part, whole, atol=1e-11 * n)

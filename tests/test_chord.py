@@ -1,0 +1,158 @@
+"""Laws of the single sweeps for tall data: every bound holds, no sweep is made twice."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from secondorder.losses import Logistic, Softmax
+from secondorder.solvers import Status, fit_linear
+from secondorder.solvers.certificate import curvature_gap
+from secondorder.solvers.chord import Near, chord, chord_repays, look_around, metrics
+from secondorder.solvers.linear import LinearProblem
+from secondorder.solvers.minimize import minimize
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def problem(seed, n=2000, p=6, penalty=0.1, n_models=1, intercept=True, scale=1.0):
+    """A problem of two classes that overlap, of one model or of several with weights of their own."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, p))
+    y = (X @ rng.standard_normal(p) + rng.logistic(size=n) > 0).astype(float)
+    X = scale * X + rng.standard_normal(p)
+    y[:2] = 0, 1
+    s = rng.random(n) + 0.5
+    if n_models > 1:
+        s = s[:, None] * (rng.random((n, n_models)) < 0.8)
+    return LinearProblem(X, y, s, Logistic(), n_models, penalty, intercept, compiled=True)
+
+
+def objective_of(models):
+    """The objective, centred at the plain mean."""
+    return models.objective(models.design(models.X.mean(axis=0)))
+
+
+def alone(models, k):
+    """One of several models."""
+    return replace(models, s=np.ascontiguousarray(models.s[:, k]), n_outputs=1)
+
+
+def optimum(models):
+    """E at the optimum of one model."""
+    return fit_linear(
+        models.X, models.y, models.s, loss=Logistic(), n_outputs=1, penalty=models.penalty,
+        intercept=models.intercept, tol=1e-13, solver="newton-cg",
+    ).value  # fmt: skip
+
+
+@given(seed=seeds, penalty=st.floats(1e-4, 1e3), distance=st.floats(0, 3), intercept=st.booleans())
+def test_the_gap_by_curvature_is_a_bound(seed, penalty, distance, intercept):
+    one = problem(seed, n=60, p=3, penalty=penalty, intercept=intercept)
+    objective = objective_of(one)
+    q = objective.X.shape[1]
+    rng = np.random.default_rng(seed)
+    best = minimize(objective, np.zeros(q), tol=1e-13)
+    w = best.w[:, None] + distance * rng.standard_normal((q, 1)) / np.sqrt(60)
+    w_near = w + distance * rng.standard_normal((q, 1)) / np.sqrt(60)
+    (seen, here), (_, near) = look_around(objective, w), look_around(objective, w_near)
+    value = objective.at(w.ravel()).value
+    for known, moved in ((here, 0.0), (near, np.max(np.abs(seen.outputs - near.outputs)))):
+        (metric,) = metrics(known, objective)
+        g = objective.at(w.ravel()).gradient
+        flattest = known.lightest * np.exp(-seen.largest[0]) / (1 + np.exp(-seen.largest[0])) ** 2
+        assert metric.gap(g @ (metric.B @ g), moved, flattest) >= (value - best.value) * (1 - 1e-9) - 1e-12
+
+
+@given(d=st.floats(1e-12, 1e3), R=st.floats(1e-6, 1e3))
+def test_the_gap_by_curvature_grows_with_both(d, R):
+    gap = curvature_gap(d, R)
+    assert gap >= d / 2
+    assert gap <= curvature_gap(1.01 * d, R)
+    assert gap <= curvature_gap(d, 1.01 * R) * (1 + 1e-6)
+    if d * R < 1e-6:
+        assert gap <= 0.5 * d * (1 + np.sqrt(d * R))
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("n_models", [1, 4])
+def test_a_chord_arrives_within_its_bound(n_models, intercept):
+    models = problem(1, n=5000, n_models=n_models, intercept=intercept)
+    objective = objective_of(models)
+    start, q = np.zeros((objective.X.shape[1], n_models)), objective.X.shape[1]
+    near = None
+    if n_models > 1:
+        outputs = np.zeros((5000, 1))
+        curvatures = [objective.X.gram(models.s[:, k] / 4) for k in range(n_models)]
+        near = Near(curvatures, outputs, np.max(np.abs(models.X - models.X.mean(0)), axis=0), 0.5)
+        near = near._replace(extent=np.append(near.extent, 1.0)[:q])
+    for _ in range(5):
+        found = chord(objective, start, near, tol=1e-8, max_iter=100)
+        start = found.seen
+    assert found.arrived(1e-8)
+    for k in range(n_models):
+        model = alone(models, k) if n_models > 1 else models
+        best = optimum(model)
+        assert found.values[k] - found.gaps[k] <= best * (1 + 1e-13)
+        assert found.values[k] <= best * (1 + 1e-8)
+
+
+def test_every_step_is_one_pass_and_what_is_known_costs_none():
+    objective = objective_of(problem(2))
+    before, design = objective.X.passes, objective.X
+    found = chord(objective, np.zeros((7, 1)), tol=1e-10, max_iter=100)
+    assert found.arrived(1e-10)
+    assert design.passes - before == len(found.history) > 2
+    again = chord(objective, found.seen, found.near, tol=1e-10, max_iter=100)
+    assert design.passes - before == len(found.history)
+    assert again.arrived(1e-10)
+    assert again.result().status is Status.CONVERGED
+    np.testing.assert_array_equal(again.seen.W, found.seen.W)
+
+
+def test_steps_that_lead_nowhere_are_not_taken():
+    objective = objective_of(problem(3))
+    found = chord(objective, np.zeros((7, 1)), tol=0.0, max_iter=100)
+    assert not found.arrived(0.0)
+    np.testing.assert_allclose(found.values[0], optimum(problem(3)), rtol=1e-12)
+    assert len(chord(objective, np.zeros((7, 1)), tol=0.0, max_iter=0).history) == 1
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_fit_of_tall_data_goes_by_sweeps(dtype, scale):
+    tall = problem(4, n=40_000, p=8, penalty=1e-3, scale=scale)
+    X = tall.X.astype(dtype)
+    one = {"loss": Logistic(), "n_outputs": 1, "penalty": tall.penalty}
+    fit = fit_linear(X, tall.y, tall.s, tol=1e-6, **one)
+    assert fit.status is Status.CONVERGED
+    assert fit.certificate == "curvature"
+    assert fit.passes <= 8
+    other = fit_linear(X, tall.y, tall.s, tol=1e-10, solver="newton-cg", **one)
+    assert other.certificate == "duality gap"
+    assert -1e-9 * other.value <= fit.value - other.value <= fit.gap + 1e-9 * other.value
+
+
+def test_rows_and_columns_of_no_weight():
+    tall = problem(5, n=40_000, p=8)
+    X = tall.X.copy()
+    X[:, 3] = 0.0
+    s = np.where(np.arange(40_000) % 3 == 0, 0.0, tall.s)
+    one = {"loss": Logistic(), "n_outputs": 1, "penalty": 1e-6}
+    fit = fit_linear(X, tall.y, s, tol=1e-8, **one)
+    kept = fit_linear(X[s > 0], tall.y[s > 0], s[s > 0], tol=1e-8, solver="newton-cg", **one)
+    assert fit.certificate == "curvature"
+    np.testing.assert_allclose(fit.value, kept.value, rtol=2e-8)
+    np.testing.assert_allclose(fit.w[3], 0.0, atol=1e-12)
+
+
+def test_only_where_there_are_sweeps():
+    tall = problem(6)
+    assert chord_repays(objective_of(tall))
+    assert not chord_repays(objective_of(replace(tall, penalty=0.0)))
+    assert not chord_repays(objective_of(replace(tall, loss=Softmax(), n_outputs=3)))
+    sparse = replace(tall, X=csr_array(tall.X))
+    assert not chord_repays(sparse.objective(sparse.design()))
