@@ -59,8 +59,12 @@ def test_the_gap_by_curvature_is_a_bound(seed, penalty, distance, intercept):
     w = best.w[:, None] + distance * rng.standard_normal((q, 1)) / np.sqrt(60)
     w_near = w + distance * rng.standard_normal((q, 1)) / np.sqrt(60)
     (seen, here), (_, near) = look_around(objective, w), look_around(objective, w_near)
+    some = objective.sample(slice(None, None, 2))
+    D = some.X.gram(some.at(w_near.ravel()).H.d[:, 0])
+    estimate = near._replace(curvatures=[D], excess=float(np.sum(one.s) / np.sum(one.s[::2])))
     value = objective.at(w.ravel()).value
-    for known, moved in ((here, 0.0), (near, np.max(np.abs(seen.outputs - near.outputs)))):
+    distance = np.max(np.abs(seen.outputs - near.outputs))
+    for known, moved in ((here, 0.0), (near, distance), (estimate, distance)):
         (metric,) = metrics(known, objective)
         g = objective.at(w.ravel()).gradient
         flattest = known.lightest * np.exp(-seen.largest[0]) / (1 + np.exp(-seen.largest[0])) ** 2
@@ -82,16 +86,12 @@ def test_the_gap_by_curvature_grows_with_both(d, R):
 def test_a_chord_arrives_within_its_bound(n_models, intercept):
     models = problem(1, n=5000, n_models=n_models, intercept=intercept)
     objective = objective_of(models)
-    start, q = np.zeros((objective.X.shape[1], n_models)), objective.X.shape[1]
-    near = None
+    start, near = np.zeros((objective.X.shape[1], n_models)), None
     if n_models > 1:
-        outputs = np.zeros((5000, 1))
-        curvatures = [objective.X.gram(models.s[:, k] / 4) for k in range(n_models)]
-        near = Near(curvatures, outputs, np.max(np.abs(models.X - models.X.mean(0)), axis=0), 0.5)
-        near = near._replace(extent=np.append(near.extent, 1.0)[:q])
+        near = Near([objective.X.gram(models.s[:, k] / 4) for k in range(n_models)], 0.5)
     for _ in range(5):
         found = chord(objective, start, near, tol=1e-8, max_iter=100)
-        start = found.seen
+        start, near = found.seen, found.near
     assert found.arrived(1e-8)
     for k in range(n_models):
         model = alone(models, k) if n_models > 1 else models

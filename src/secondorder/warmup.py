@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from scipy.sparse import csr_array, issparse
 from secondorder.kernels import COMPILING, compiled_at_any_size
 from secondorder.linear_model import LogisticRegression, LogisticRegressionCV
 from secondorder.losses import Logistic, Squared
-from secondorder.solvers import fit_linear
+from secondorder.solvers import LinearProblem, fit_linear
+from secondorder.solvers.chord import Near, chord
 from secondorder.solvers.linear import CURVATURES, SOLVERS
-from secondorder.solvers.path import Fold, fit_path
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,20 @@ def _fit_every_way(X: Any) -> None:
     for n_classes, solver in product((2, 3, 12), SOLVERS):
         LogisticRegression(solver=solver).fit(X, rows % n_classes)
     LogisticRegressionCV(Cs=(0.1, 1), cv=2).fit(X, rows % 2)
+    s = np.ones(len(rows))
     if not issparse(X):
-        folds = [Fold(rows % 2 == k, rows[:0]) for k in (0, 1)]
-        y, s = (rows % 3 > 0).astype(float), np.ones(len(rows))
-        cholesky = fit_path(
-            X, y, s, [1.0], folds=folds, loss=Logistic(), n_outputs=1, solver="newton-cholesky"
-        )
-        list(cholesky)
+        _sweep(X, (rows % 2).astype(float), s)
     for n_outputs, hessian in product((1, 2, 3), CURVATURES):
         Y = np.eye(n_outputs)[rows % n_outputs]
         fit_linear(X, Y, s, loss=Squared(), n_outputs=n_outputs, penalty=1.0, hessian=hessian)
+
+
+def _sweep(X: Any, y: np.ndarray, s: np.ndarray) -> None:
+    """Solve for one model and for two by single sweeps."""
+    one = LinearProblem(X, y, s, Logistic(), 1, 1.0, True)
+    two = replace(one, s=np.ones((len(s), 2)), n_outputs=2)
+    design = one.design()
+    W = np.zeros((design.shape[1], 2))
+    near = Near([design.gram_of_rows(s, np.arange(len(s)))] * 2, 1.0)
+    chord(one.objective(design), W[:, :1].copy(), tol=1e-6, max_iter=2)
+    chord(two.objective(design), W, near, tol=1e-6, max_iter=2)

@@ -35,10 +35,14 @@ def _differentiate(z, y, s, e, G, totals, sums):
 
 
 @kernel
-def _rows(A, a, y, s, V, bias, near, S, i, rows, T, e, out, sums, totals, moved, largest):
+def _rows(A, a, mean, y, s, V, bias, near, S, i, rows, T, e, out, extent, sums, totals, moved, largest):
     """The rows from `i` on, which are those of `A` from `a` on."""
     n_models = V.shape[0]
     m = rows * n_models
+    for r in range(a, a + rows):
+        x = A[r]
+        for j in range(len(extent)):
+            extent[j] = max(extent[j], abs(x[j] - mean[j]))
     _forward(A, V, T, a, 0, rows)
     for k in range(n_models):
         most, high, b = moved[k], largest[k], bias[k]
@@ -54,20 +58,23 @@ def _rows(A, a, y, s, V, bias, near, S, i, rows, T, e, out, sums, totals, moved,
 
 
 @kernel
-def _sweep(X, y, s, V, bias, near, S, out, sums, totals, moved, largest, block, start, stop):
+def _sweep(X, mean, y, s, V, bias, near, S, block, out, extent, sums, totals, moved, largest, start, stop):
     T, e = np.empty((block, V.shape[0])), np.empty(block * V.shape[0])
     for i in range(start, stop, block):
         rows = min(block, stop - i)
-        _rows(X, i, y, s, V, bias, near, S, i, rows, T, e, out, sums, totals, moved, largest)
+        _rows(X, i, mean, y, s, V, bias, near, S, i, rows, T, e, out, extent, sums, totals, moved, largest)
 
 
 @kernel
-def _converted_sweep(X, mean, y, s, V, bias, near, S, out, sums, totals, moved, largest, block, start, stop):
+def _converted_sweep(
+    X, mean, y, s, V, bias, near, S, block, out, extent, sums, totals, moved, largest, start, stop
+):
     T, e, B = np.empty((block, V.shape[0])), np.empty(block * V.shape[0]), np.zeros((block, V.shape[1]))
+    zero = np.zeros(V.shape[1])
     for i in range(start, stop, block):
         rows = min(block, stop - i)
         _convert(X, mean, i, rows, B)
-        _rows(B, 0, y, s, V, bias, near, S, i, rows, T, e, out, sums, totals, moved, largest)
+        _rows(B, 0, zero, y, s, V, bias, near, S, i, rows, T, e, out, extent, sums, totals, moved, largest)
 
 
 @kernel
@@ -105,7 +112,8 @@ def _curved_sweep(X, mean, y, s, v, S, B, gradient, gram, extent, totals, start,
 class Sweep(NamedTuple):
     """Of K models: losses (K,), gradients of these (q, K), outputs (n, K), and two maxima of those (K,).
 
-    `moved` is how far they are from others at most, `largest` the largest of their sizes.
+    `moved` is how far they are from others at most, `largest` the largest of their sizes; `extent` (q,) are
+    the largest ``|z_ij|``.
     """
 
     losses: np.ndarray
@@ -113,6 +121,7 @@ class Sweep(NamedTuple):
     outputs: np.ndarray
     moved: np.ndarray
     largest: np.ndarray
+    extent: np.ndarray
 
 
 def sweep(
@@ -133,23 +142,23 @@ def sweep(
     V[:, :p] = W.T
     parts = list(pairwise(row_bounds(n, X.size * K)))
     block = max(4, min(ROWS, BLOCK_BYTES // (8 * p)))
-    S, out = np.empty((n, K)), np.zeros((len(parts), *V.shape))
-    sums, totals, maxima = (np.zeros((len(parts), *shape)) for shape in ((K,), (K, 2), (2, K)))
+    S, out, totals = np.empty((n, K)), np.zeros((len(parts), *V.shape)), np.zeros((len(parts), K, 2))
+    extents, (sums, moved, largest) = np.zeros((len(parts), p)), np.zeros((3, len(parts), K))
     centre = mean if ordered else np.zeros(p)
-    loop, matrix = (_sweep, (X,)) if ordered else (_converted_sweep, (X, mean))
-    fixed = (*matrix, y, s, V, bias - centre @ W, near, S)
+    fixed = (X, mean, y, s, V, bias - centre @ W, near, S, block)
     run(
-        loop,
+        _sweep if ordered else _converted_sweep,
         [
-            (*fixed, *own, *most, block, *rows)
-            for *own, most, rows in zip(out, sums, totals, maxima, parts, strict=True)
+            (*fixed, *own, *rows)
+            for *own, rows in zip(out, extents, sums, totals, moved, largest, parts, strict=True)
         ],
     )
     total = sums.sum(axis=0)
     gradient = np.empty((p + 1, K))
     gradient[:p] = out.sum(axis=0)[:, :p].T - centre[:, None] * total
     gradient[p] = total
-    return Sweep(totals.sum(axis=(0, 2)), gradient, S, *maxima.max(axis=0))
+    extent = np.append(extents.max(axis=0), 1.0)
+    return Sweep(totals.sum(axis=(0, 2)), gradient, S, moved.max(axis=0), largest.max(axis=0), extent)
 
 
 class CurvedSweep(NamedTuple):

@@ -225,8 +225,15 @@ class LinearClassifier(CallbackSupportMixin, ResponsesMixin, BaseEstimator):
 def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The labels in `y`, sorted, and the position of each row's among them."""
     if y.dtype.kind in "iub":
-        classes = np.unique(y)
-        return classes, np.searchsorted(classes, y)
+        low, high = int(y.min()), int(y.max())
+        if high - low > len(y) or high > np.iinfo(np.intp).max:
+            classes = np.unique(y)
+            return classes, np.searchsorted(classes, y)
+        above = y.astype(np.intp) - low
+        taken = np.flatnonzero(np.bincount(above))
+        codes = np.zeros(high - low + 1, np.intp)
+        codes[taken] = np.arange(len(taken))
+        return (taken + low).astype(y.dtype), codes[above]
     check_classification_targets(y)
     encoder = LabelEncoder().fit(y)
     return encoder.classes_, encoder.transform(y)

@@ -316,7 +316,9 @@ class CompiledDesign(Design):
 
         self.passes += 1
         found = sweep.sweep(self._X, self._centre, y, s, *self._split(W), near)
-        return found if self.intercept else found._replace(gradient=found.gradient[:-1])
+        if self.intercept:
+            return found
+        return found._replace(gradient=found.gradient[:-1], extent=found.extent[:-1])
 
     def logistic_curved_sweep(self, y: np.ndarray, s: np.ndarray, w: np.ndarray) -> "CurvedSweep":
         """The same for one model, with its curvature."""

@@ -36,14 +36,16 @@ def chord_repays(objective: Objective) -> bool:
 class Near(NamedTuple):
     """The curvature of the losses of K models at one w, which is to be near the optimum of each.
 
-    `curvatures` are ``Z' H_k Z`` (q, q); `outputs` (n, 1) are those at that w; `extent` (q,) holds the
-    largest ``|z_ij|``, and `lightest` is the least positive weight of a row.
+    `curvatures` are ``Z' H_k Z`` (q, q), or an estimate of it that is at most `excess` times that; `outputs`
+    (n, 1) are those at that w; `extent` (q,) holds the largest ``|z_ij|``. Both are found at the start
+    of a `chord`, and w is there, if they are not given. `lightest` is the least positive weight of a row.
     """
 
     curvatures: Sequence[np.ndarray]
-    outputs: np.ndarray
-    extent: np.ndarray
     lightest: float
+    outputs: np.ndarray = np.empty((0, 1))
+    extent: np.ndarray = np.empty(0)
+    excess: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,7 @@ class Metric:
     B: ScaledCholesky
     diagonal: np.ndarray
     extent: np.ndarray
+    excess: float
 
     @cached_property
     def squared_reach(self) -> float:
@@ -67,11 +70,11 @@ class Metric:
         """The bound of ``E - E*`` where ``g' B^-1 g`` is `promised`.
 
         `moved` is the largest difference of an output from where B was taken, `flattest` the least second
-        derivative of the loss of a row: the curvature there is at least ``exp(-moved) B``, and ``z_i z_i'``
-        times that derivative.
+        derivative of the loss of a row: the curvature there is at least ``exp(-moved) B / excess``, and
+        ``z_i z_i'`` times that derivative.
         """
         with np.errstate(over="ignore"):
-            grown = float(np.exp(moved))
+            grown = self.excess * float(np.exp(moved))
         reach = grown * self.squared_reach
         if np.isfinite(reach) and flattest > 0:
             reach = min(reach, 1 / flattest)
@@ -150,8 +153,12 @@ def chord(
         if near is None or (alone and k > 0 and (narrow or slow)):
             seen, near = look_around(objective, W)
             steps = []
+        elif not len(near.outputs):
+            *found, extent = design.logistic_sweep(objective.y, s, W, np.zeros((len(s), 1)))
+            seen = Seen(W, *found)._replace(moved=np.zeros(s.shape[1]))
+            near = near._replace(outputs=seen.outputs[:, :1], extent=extent)
         elif seen is None:
-            seen = Seen(W, *design.logistic_sweep(objective.y, s, W, near.outputs))
+            seen = Seen(W, *design.logistic_sweep(objective.y, s, W, near.outputs)[:5])
         if not steps:
             near_by = metrics(near, objective)
         g = seen.gradient.copy()
@@ -171,7 +178,7 @@ def chord(
         best = Chord(seen, near, values, gaps, tuple(history))
         if best.arrived(tol):
             break
-        slow = promised[0] > SLOW * last[0]
+        slow = len(steps) > 0 and promised[0] > SLOW * last[0]
         steps.append((W, step, g))
         last, W, seen = promised, _combined(steps[-DEPTH:]), None
     return best
@@ -181,10 +188,13 @@ def look_around(objective: Objective, w: np.ndarray) -> tuple[Seen, Near]:
     """One model at `w` (q, 1), and its curvature there."""
     s = objective.s.reshape(-1, 1)
     losses, g, D, S, extent = objective.X.logistic_curved_sweep(objective.y, s, w)
-    lightest = float(np.min(s))
-    if lightest <= 0:
-        lightest = float(np.min(s[s > 0]))
-    return Seen(w, losses, g, S, np.zeros(1), np.max(np.abs(S), axis=0)), Near([D], S, extent, lightest)
+    return Seen(w, losses, g, S, np.zeros(1), np.max(np.abs(S), axis=0)), Near([D], lightest(s), S, extent)
+
+
+def lightest(s: np.ndarray) -> float:
+    """The least positive weight."""
+    least = float(np.min(s))
+    return least if least > 0 else float(np.min(s[s > 0]))
 
 
 def metrics(near: Near, objective: Objective) -> list[Metric]:
@@ -194,7 +204,7 @@ def metrics(near: Near, objective: Objective) -> list[Metric]:
         B = D.copy()
         B.flat[: objective.X.X.shape[1] * (len(B) + 1) : len(B) + 1] += objective.penalty[0]
         diagonal = np.diagonal(B).copy()
-        found.append(Metric(ScaledCholesky(B, penalised=True), diagonal, near.extent))
+        found.append(Metric(ScaledCholesky(B, penalised=True), diagonal, near.extent, near.excess))
     return found
 
 

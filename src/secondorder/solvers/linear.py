@@ -22,7 +22,7 @@ from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
 from secondorder.models.design import FEW
 from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import Status, gaps_on_rows
-from secondorder.solvers.chord import chord, chord_repays
+from secondorder.solvers.chord import NARROW, Near, chord, chord_repays, lightest
 from secondorder.solvers.minimize import Iteration, Result, descend
 from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed, cholesky_for_each
 from secondorder.solvers.steps import LineSearch
@@ -132,6 +132,7 @@ class LinearProblem:
     penalty: float
     intercept: bool
     compiled: bool = False
+    raised: float = 1.0  # what the weights of a sample were multiplied by
 
     def design(self, mean: Array | None = None) -> Design:
         """The design matrix, centred at `mean` or at that of its own rows."""
@@ -167,8 +168,8 @@ class LinearProblem:
         y, s = self.y[rows], self.s[rows]
         if not np.min(self._weights_of_classes(y, s)) > np.sum(s) * ROWS_PER_CLASS / m:
             return None
-        weights = s * (np.sum(self.s) / np.sum(s))
-        return replace(self, X=X[rows], y=y, s=weights, compiled=True)
+        raised = float(np.sum(self.s) / np.sum(s))
+        return replace(self, X=X[rows], y=y, s=raised * s, compiled=True, raised=raised)
 
     def _weights_of_classes(self, y: Array, s: Array) -> Array:
         """What the rows of each class weigh together; of all rows, where there are no classes."""
@@ -187,7 +188,8 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
     if sample is not None:
         found = solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
         w = found.w if found.status is Status.CONVERGED else None
-        passes, mean = math.ceil(found.passes * sample.X.shape[0] / problem.X.shape[0]), sample.design().mean
+        about = sample.design()
+        passes, mean = math.ceil(found.passes * sample.X.shape[0] / problem.X.shape[0]), about.mean
     design = problem.design(mean)
     design.passes += passes
     start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
@@ -199,7 +201,8 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
     else:
         chosen = choose_preconditioner(design, n_outputs, solver)
         if sample is not None and chosen is not None and chosen.make is Cholesky and not chosen.until:
-            result = _by_chord(problem, design, start, chosen, options)
+            near = _curvature_nearby(problem, sample, about, start)
+            result = _by_chord(problem, design, start, near, chosen, options)
         else:
             result = _minimize(problem, design, start.ravel(), chosen, hessian, options)
     W = result.w.reshape(-1, n_outputs)
@@ -209,15 +212,30 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
     return replace(result, w=design.uncentre(W).ravel())
 
 
+def _curvature_nearby(
+    problem: LinearProblem, sample: LinearProblem, about: Design, start: Array
+) -> Near | None:
+    """The curvature by a sample of the rows with the design `about`, unless that of all rows is as cheap."""
+    if about.shape[1] <= NARROW:
+        return None
+    D = about.hessian(sample.objective(about).at(start.ravel()).H)
+    return Near([D], lightest(problem.s), excess=sample.raised)
+
+
 def _by_chord(
-    problem: LinearProblem, design: Design, start: Array, chosen: Refreshed, options: dict[str, Any]
+    problem: LinearProblem,
+    design: Design,
+    start: Array,
+    near: Near | None,
+    chosen: Refreshed,
+    options: dict[str, Any],
 ) -> Result:
     """The minimum for a tall X from a `start` near it, by single sweeps if they get there."""
     objective = problem.objective(design)
     if not chord_repays(objective):
         return _minimize(problem, design, start.ravel(), chosen, "full", options)
     try:
-        found = chord(objective, start, **options)
+        found = chord(objective, start, near, **options)
     except FloatingPointError:  # for which the other way has the words
         return _minimize(problem, design, start.ravel(), chosen, "full", options)
     if found.arrived(options["tol"]):

@@ -219,7 +219,7 @@ class _Path:
             return D
 
         return [
-            Near([curvature(*of) for of in zip(group, part, strict=True)], outputs, extent, lightest)
+            Near([curvature(*of) for of in zip(group, part, strict=True)], lightest, outputs, extent)
             for group, part in zip(self.groups, parts, strict=True)
         ]
 
