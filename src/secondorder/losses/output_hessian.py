@@ -54,7 +54,7 @@ class OutputHessian:
             return self.d - self.u**2
         xp = array_namespace(self.d)
         top = xp.argmax(self.d, axis=1, keepdims=True)
-        is_top = xp.arange(self.d.shape[1])[None, :] == top
+        is_top = xp.arange(self.d.shape[1], device=self.d.device)[None, :] == top
         rest = xp.sum(xp.where(is_top, xp.zeros_like(self.u), self.u), axis=1, keepdims=True)
         largest = xp.take_along_axis(self.u, top, axis=1)
         return self.u * xp.where(is_top, rest, rest - self.u + largest)
@@ -62,7 +62,7 @@ class OutputHessian:
     def blocks(self) -> Array:
         """``H_i`` written out, shape (n, K, K)."""
         xp = array_namespace(self.d)
-        eye = xp.eye(self.d.shape[1], dtype=self.d.dtype)
+        eye = xp.eye(self.d.shape[1], dtype=self.d.dtype, device=self.d.device)
         diagonal = self.diagonal()[:, :, None] * eye
         return diagonal if self.u is None else diagonal - (1 - eye) * self.u[:, :, None] * self.u[:, None, :]
 
@@ -74,7 +74,7 @@ class OutputHessian:
         """
         xp = array_namespace(self.d)
         q = xp.sqrt(self.d)
-        F = q[:, :, None] * xp.eye(self.d.shape[1], dtype=self.d.dtype)
+        F = q[:, :, None] * xp.eye(self.d.shape[1], dtype=self.d.dtype, device=self.d.device)
         if self.u is None:
             return F
         z = xp.where(q > 0, self.u / xp.where(q > 0, q, xp.ones_like(q)), xp.zeros_like(q))
@@ -91,7 +91,7 @@ class OutputHessian:
     def sum(self) -> Array:
         """``sum_i H_i``, shape (K, K)."""
         xp = array_namespace(self.d)
-        eye = xp.eye(self.d.shape[1], dtype=self.d.dtype)
+        eye = xp.eye(self.d.shape[1], dtype=self.d.dtype, device=self.d.device)
         if self.u is None:
             return column_sums(self.d)[0] * eye
         products = _outer_products(self.u)

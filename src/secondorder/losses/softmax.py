@@ -9,7 +9,7 @@ def _shifted_exp(S: Array) -> tuple[Array, Array, Array, Array]:
     """Row maximum, its position as a mask, ``exp(S - max)`` and its sum without the maximum's own 1."""
     xp = array_namespace(S)
     top = xp.max(S, axis=1, keepdims=True)
-    is_top = xp.arange(S.shape[1])[None, :] == xp.argmax(S, axis=1)[:, None]
+    is_top = xp.arange(S.shape[1], device=S.device)[None, :] == xp.argmax(S, axis=1)[:, None]
     E = xp.exp(S - top)
     rest = xp.sum(xp.where(is_top, xp.zeros_like(E), E), axis=1, keepdims=True)
     return top, is_top, E, rest
@@ -52,8 +52,8 @@ class Softmax:
         """How far the output of the target lies above all others, shape (n,); soft labels have none."""
         xp = array_namespace(S)
         if y.ndim == 2:
-            return xp.full(S.shape[:1], -xp.inf, dtype=S.dtype)
-        is_target = xp.arange(S.shape[1])[None, :] == y[:, None]
+            return xp.full(S.shape[:1], -xp.inf, dtype=S.dtype, device=S.device)
+        is_target = xp.arange(S.shape[1], device=S.device)[None, :] == y[:, None]
         others = xp.where(is_target, xp.full_like(S, -xp.inf), S)
         return xp.take_along_axis(S, y[:, None], axis=1)[:, 0] - xp.max(others, axis=1)
 
@@ -63,7 +63,7 @@ class Softmax:
         _, _, E, rest = _shifted_exp(S)
         P = E / (1 + rest)
         if y.ndim == 1:
-            is_target = xp.arange(S.shape[1])[None, :] == y[:, None]
+            is_target = xp.arange(S.shape[1], device=S.device)[None, :] == y[:, None]
             others = xp.where(is_target, xp.zeros_like(P), P)
             G = xp.where(is_target, -xp.sum(others, axis=1, keepdims=True), P)
         else:

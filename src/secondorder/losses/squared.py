@@ -29,4 +29,4 @@ class Squared:
     def margin(self, S: Array, y: Array) -> Array:
         """No outputs can lower this loss without end, shape (n,)."""
         xp = array_namespace(S)
-        return xp.full(S.shape[:1], -xp.inf, dtype=S.dtype)
+        return xp.full(S.shape[:1], -xp.inf, dtype=S.dtype, device=S.device)
