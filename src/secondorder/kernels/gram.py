@@ -3,6 +3,9 @@
 A block of rows is transposed into a buffer, so that every entry of the result is a dot product along
 contiguous rows of the buffer, and a tile of 5 x 5 of them stays in registers. It is faster than a
 BLAS product at any width, needs half its work, and disturbs no other thread.
+
+The Hessian of K outputs is symmetric in the outputs and in the columns. So it is the product of a matrix
+with a row for each pair of outputs and one with a row for each pair of columns, along the rows of X.
 """
 
 from itertools import pairwise
@@ -144,22 +147,45 @@ def _row_gram(X, mean, B, out, start, stop):
 
 
 @kernel
-def _hessian(X, mean, one, D, u, B, A, out, start, stop):
-    """Blocks ``sum_i H_i[k, m] z_i z_i'`` for ``m <= k``, with `D` on the diagonal of H and ``- u_k u_m``."""
-    n_columns, width = B.shape
+def _curvatures(D, u, pairs, i, rows, C):
+    """``C[t, r] = H[k, m]`` of row ``i + r`` for every pair t of outputs, k and m."""
+    for t in range(len(pairs)):
+        k, m, c = pairs[t, 0], pairs[t, 1], C[t]
+        if k == m:
+            for r in range(rows):
+                c[r] = D[i + r, k]
+        else:
+            for r in range(rows):
+                c[r] = -u[i + r, k] * u[i + r, m]
+        for r in range(rows, len(c)):
+            c[r] = 0
+
+
+@kernel
+def _hessian(X, mean, one, D, u, columns, outputs, B, C, V, out, start, stop):
+    """``out[f, t] += sum_i z_ia z_ib H_i[k, m]`` for every pair f of columns, a and b, and t of outputs."""
+    width = B.shape[1]
     for i in range(start, stop, width):
         rows = min(width, stop - i)
         _load(X, mean, one, i, rows, B)
-        block = 0
-        for k in range(D.shape[1]):
-            for m in range(k + 1):
-                if m < k and u.size == 0:
-                    continue
-                for j in range(n_columns):
-                    for r in range(rows):
-                        A[j, r] = B[j, r] * (D[i + r, k] if m == k else -u[i + r, k] * u[i + r, m])
-                _upper(A, B, out[block])
-                block += 1
+        _curvatures(D, u, outputs, i, rows, C)
+        for f in range(0, len(columns), TILE):
+            for at in range(TILE):
+                x, z, v = B[columns[f + at, 0]], B[columns[f + at, 1]], V[at]
+                for r in range(width):
+                    v[r] = x[r] * z[r]
+            for t in range(0, len(C), TILE):
+                _tile(V, C, out[f : f + TILE], 0, t)
+
+
+@kernel
+def _symmetric(sums, columns, outputs, A):
+    """``A[a, k, b, m] = sums[f, t]``, and the same with a and b or k and m exchanged."""
+    for f in range(len(columns)):
+        a, b = columns[f]
+        for t in range(len(outputs)):
+            k, m = outputs[t]
+            A[a, k, b, m] = A[a, m, b, k] = A[b, k, a, m] = A[b, m, a, k] = sums[f, t]
 
 
 @kernel
@@ -217,23 +243,32 @@ def hessian(
 ) -> np.ndarray:
     """``sum_i (z_i z_i') (x) H_i`` in float64, shape (n_columns, K, n_columns, K).
 
-    ``H_i`` has the diagonal ``D_i`` and the other entries ``- u_i u_i'``.
+    ``H_i`` has the diagonal ``D_i`` and the other entries ``- u_i u_i'``. It is made as one product, of
+    the pairs of outputs with the pairs of columns.
     """
     K = D.shape[1]
-    pairs = [(k, m) for k in range(K) for m in range(k + 1) if k == m or u is not None]
-    parts, B = _parts(X, n_columns, len(pairs)), _buffer(n_columns, np.float64)
-    one = np.ones(X.shape[0])
-    u = np.empty((0, 0)) if u is None else u
-    out = np.zeros((len(parts), len(pairs), len(B), len(B)))
+    columns = _pairs(n_columns)
+    outputs = np.repeat(np.arange(K)[:, None], 2, axis=1) if u is None else _pairs(K)
+    parts, B = _parts(X, n_columns, len(outputs)), _buffer(n_columns, np.float64)
+    C, V = _buffer(len(outputs), np.float64), _buffer(TILE, np.float64)
+    whole_tiles = np.pad(columns, ((0, -len(columns) % TILE), (0, 0)))
+    one, u = np.ones(X.shape[0]), np.empty((0, 0)) if u is None else u
+    out = np.zeros((len(parts), len(whole_tiles), len(C)))
     run(
         _hessian,
-        [(X, mean, one, D, u, B.copy(), B.copy(), o, *part) for o, part in zip(out, parts, strict=True)],
+        [
+            (X, mean, one, D, u, whole_tiles, outputs, B.copy(), C.copy(), V.copy(), o, *part)
+            for o, part in zip(out, parts, strict=True)
+        ],
     )
     A = np.zeros((n_columns, K, n_columns, K))
-    (first, second), blocks = np.array(pairs).T, _mirrored(out.sum(axis=0))[:, :n_columns, :n_columns]
-    A[:, first, :, second] = blocks
-    A[:, second, :, first] = blocks
+    _symmetric(out.sum(axis=0), columns, outputs, A)
     return A
+
+
+def _pairs(n: int) -> np.ndarray:
+    """All ``(i, j)`` with ``j <= i < n``."""
+    return np.column_stack(np.tril_indices(n))
 
 
 def row_gram(X: np.ndarray, mean: np.ndarray) -> np.ndarray:
