@@ -88,6 +88,14 @@ class OutputHessian:
         d = self.d[rows, :]
         return OutputHessian(d, d if u is self.d else u, self.shift_invariant)
 
+    def differences(self, others: Array) -> "OutputHessian":
+        """The curvature in the differences of the outputs `others` (indices) from the one left out.
+
+        For a shift-invariant H, which these K - 1 rows and columns say all of.
+        """
+        u = self.u[:, others]
+        return OutputHessian(self.diagonal()[:, others] + u * u, u)
+
     def sum(self) -> Array:
         """``sum_i H_i``, shape (K, K)."""
         xp = array_namespace(self.d)

@@ -377,8 +377,8 @@ class CompiledDesign(Design):
         """``sum_i (z_i z_i') (x) H_i`` written out."""
         from secondorder.kernels import gram
 
-        if H.d.shape[1] == 1 and H.u is None:
-            return self.gram(H.d[:, 0])
+        if H.d.shape[1] == 1:
+            return self.gram(H.diagonal()[:, 0])
         if issparse(self.X):
             return super().hessian(H)
         self.passes += 1

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 from scipy.linalg.lapack import dpotri
 
+from secondorder.array_api import column_sums
 from secondorder.curvature import GaussNewton
 from secondorder.models import Linear, design_matrix
 from secondorder.objective import Objective, Point
@@ -64,25 +65,58 @@ class ScaledCholesky:
         return np.tril(lower) + np.tril(lower, -1).T
 
 
-class Cholesky(ScaledCholesky):
+class Cholesky:
     """``M = B^-1`` from the Cholesky factor of the dense Gauss-Newton matrix `B`. One pass over X."""
 
     def __init__(self, point: Point) -> None:
-        B = GaussNewton(point).dense()
-        if point.objective.loss.shift_invariant:
-            _fill_shifts(B, point.objective.model.n_outputs)
-        penalised = np.all(point.objective.penalty[: len(B) - point.forward.n_intercepts] > 0)
-        super().__init__(B, bool(penalised))
+        o = point.objective
+        self._inverse: Any
+        if o.loss.shift_invariant and o.model.n_outputs > 1:
+            self._inverse = _OfDifferences(point)
+        else:
+            B = GaussNewton(point).dense()
+            penalised = np.all(o.penalty[: len(B) - point.forward.n_intercepts] > 0)
+            self._inverse = ScaledCholesky(B, bool(penalised))
+        self.exact: bool = self._inverse.exact
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        return self._inverse @ v
 
 
-def _fill_shifts(B: np.ndarray, n_outputs: int) -> None:
-    """Give `B` curvature along equal changes of all outputs, where a shift-invariant loss has none.
+class _OfDifferences:
+    """``B^-1`` for a loss that equal changes of all outputs leave as it is.
 
-    Gradients have no part there, so nothing else changes; but rounding would be blown up there.
+    Parameters that sum to 0 over the K outputs are known by their differences from those of one output:
+    there is less to sum and to factor, and nothing singular. The output that curves most is that one.
+    Along equal changes, where gradients have no part, `B` is given its mean diagonal.
     """
+
+    def __init__(self, point: Point) -> None:
+        H, penalty, K = point.H, point.objective.penalty, point.objective.model.n_outputs
+        last = int(np.argmax(column_sums(H.d)[0]))
+        self._others = np.delete(np.arange(K), last)
+        B = point.forward.X.hessian(H.differences(self._others))
+        strengths = np.mean(penalty.reshape(-1, K), axis=1)
+        for block, strength in zip(_blocks(B, K - 1), strengths, strict=True):
+            block += strength * (np.eye(K - 1) - 1 / K)  # of the squared norm in terms of differences
+        equal = strengths + np.mean(np.diagonal(B).reshape(-1, K - 1), axis=1)
+        self._of_equal = 1 / np.where(equal > 0, equal, 1)
+        penalised = np.all(penalty[: len(penalty) - point.forward.n_intercepts] > 0)
+        self._inverse = ScaledCholesky(B, bool(penalised))
+        self.exact = self._inverse.exact
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        V = v.reshape(len(self._of_equal), -1)
+        mean = np.mean(V, axis=1, keepdims=True)
+        Z = np.zeros_like(V)
+        Z[:, self._others] = (self._inverse @ (V - mean)[:, self._others].ravel()).reshape(len(V), -1)
+        return (Z - np.mean(Z, axis=1, keepdims=True) + self._of_equal[:, None] * mean).ravel()
+
+
+def _blocks(B: np.ndarray, n_outputs: int) -> list[np.ndarray]:
+    """The blocks of `B` on the diagonal, those of each feature, which can be written."""
     blocks = B.reshape(-1, n_outputs, len(B) // n_outputs, n_outputs)
-    for j, block in enumerate(blocks):
-        block[:, j, :] += np.trace(block[:, j, :]) / n_outputs**2
+    return [block[:, j, :] for j, block in enumerate(blocks)]
 
 
 def _cholesky(B: np.ndarray, ridge: float) -> tuple[tuple[np.ndarray, bool], float]:
@@ -90,9 +124,11 @@ def _cholesky(B: np.ndarray, ridge: float) -> tuple[tuple[np.ndarray, bool], flo
     while ridge < 1e3:
         B.flat[:: len(B) + 1] = 1 + ridge
         try:
-            return cho_factor(B, lower=True, check_finite=False), ridge
+            # Of the transpose, which lies column by column and is not copied.
+            return cho_factor(B.T, lower=True, overwrite_a=True, check_finite=False), ridge
         except LinAlgError:
             ridge *= 100
+            B[:] = np.tril(B, -1) + np.tril(B, -1).T
     raise FloatingPointError("The curvature of the objective is not finite.")
 
 
@@ -119,7 +155,7 @@ class Kronecker:
         g, Q = eigh(G[:p, :p] - self._mean @ self._mean.T, check_finite=False, driver="evd")
         a, self._R = np.linalg.eigh(H.sum())
         largest = a[-1] if a[-1] > 0 else 1.0
-        a = np.where(a > 1e-10 * largest, a, largest)  # equal changes of all outputs: see _fill_shifts
+        a = np.where(a > 1e-10 * largest, a, largest)  # equal changes of all outputs have no curvature
         self._outer = np.maximum(g, 0)[:, None] * a
         damping = np.max(point.objective.penalty)
         self._outer += damping if damping > 0 else np.finfo(np.float32).eps * np.max(self._outer)
