@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from secondorder.array_api import column_sums
-from secondorder.kernels import compiled_at_any_size, csr, dense, elementary, gram, sweep, threads, vectors
+from secondorder.kernels import (
+    compiled_at_any_size,
+    csr,
+    dense,
+    elementary,
+    gram,
+    sweep,
+    threads,
+    triangular,
+    vectors,
+)
 from secondorder.losses import Logistic, OutputHessian
 
 sizes = {
@@ -94,13 +104,16 @@ def test_sums_of_outer_products_equal_numpy(seed, n, p, K, dtype, rank_one, part
         G32 = gram.gram(X, mean, p + intercept, c, np.float32)
         sparse = gram.sparse_gram(csr_array(X), c)
         d = H.diagonal().astype(np.float64)
-        A = gram.hessian(X, mean, p + intercept, d, None if H.u is None else H.u.astype(np.float64))
+        u = None if H.u is None else H.u.astype(np.float64)
+        A = gram.hessian(X, mean, p + intercept, d, u, np.float64)
+        A32 = gram.hessian(X, mean, p + intercept, d, u, np.float32)
     np.testing.assert_allclose(G, Z.T @ (c[:, None] * Z), atol=1e-12 * n * (1 + c.max()))
     np.testing.assert_allclose(G32, G, atol=1e-4 * n * (1 + c.max()))
     raw = np.column_stack([X, np.ones(n)]).astype(np.float64)
     np.testing.assert_allclose(sparse, raw.T @ (c[:, None] * raw), atol=1e-12 * n * (1 + c.max()))
     blocks = H.blocks().astype(np.float64)
     np.testing.assert_allclose(A, np.einsum("ij,il,ikm->jklm", Z, Z, blocks), atol=1e-6 * n)
+    np.testing.assert_allclose(A32, A, atol=1e-4 * n)
 
 
 @given(x=st.floats(-1000, 0), e=st.floats(0, 1))
@@ -238,3 +251,14 @@ def test_gram_of_some_rows(seed, n, p, dtype, order):
     part = gram.gram_of_rows(X, mean, p + 1, s[:, 0], np.flatnonzero(chosen))
     whole = gram.gram(X, mean, p + 1, s[:, 0] * chosen, np.float64)
     np.testing.assert_allclose(part, whole, atol=1e-11 * n)
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 200), size=st.floats(1e-150, 1e150))
+def test_systems_with_a_factor_in_single_precision(seed, n, size):
+    rng = np.random.default_rng(seed)
+    R = rng.standard_normal((n, n)).astype(np.float32) / n
+    np.fill_diagonal(R, 1 + rng.random(n))
+    v = size * rng.standard_normal(n)
+    U = np.triu(R).astype(float)
+    x = triangular.solve(*triangular.laid_out(R), v)
+    np.testing.assert_allclose(U.T @ (U @ x), v, atol=1e-5 * size * n)

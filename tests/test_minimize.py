@@ -138,6 +138,26 @@ def test_preconditioners_are_symmetric_positive_definite(make, seed, intercept):
     assert np.min(np.linalg.eigvalsh((matrix + matrix.T) / 2)) > 0
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+@given(seed=seeds, intercept=st.booleans(), spread=st.floats(0, 8))
+@settings(max_examples=25)
+def test_cholesky_inverts_the_curvature_of_outputs_that_sum_to_0(compiled, seed, intercept, spread):
+    X, y = blobs(seed, n=40, p=4)
+    X = X * np.logspace(-spread, spread, 4)
+    design = design_matrix(X, intercept=intercept, weights=np.ones(40), compiled=compiled)
+    penalty = np.full((design.shape[1], 3), 0.1)
+    penalty[4:] = 0
+    objective = Objective(Linear(3), Softmax(), design, y, np.ones(40), penalty.ravel())
+    rng = np.random.default_rng(seed)
+    scale = np.append(np.logspace(spread, -spread, 4), 1)[: design.shape[1], None]
+    point = objective.at((scale * rng.standard_normal(penalty.shape)).ravel())
+    v = scale * rng.standard_normal(penalty.shape)
+    v = (v - np.mean(v, axis=1, keepdims=True)).ravel()
+    B, M = GaussNewton(point).dense(), Cholesky(point)
+    error = M @ (B @ v) - v
+    assert error @ (B @ error) <= (1e-2 if compiled else 1e-7) ** 2 * (v @ (B @ v))
+
+
 @given(seed=seeds)
 @settings(max_examples=20)
 def test_kronecker_is_exact_where_all_rows_curve_alike(seed):

@@ -19,6 +19,7 @@ from secondorder.kernels.threads import n_threads, nonzero_bounds, row_bounds, r
 WIDTH_BYTES = 2112  # of a row of the buffer: a multiple of a cache line that is no power of two
 PANEL = 100  # rows of the buffer that stay in the second-level cache
 TILE = 5
+TINY = np.float32(1e-30)  # products with less would be denormal in float32, which is slow
 
 
 @kernel
@@ -157,6 +158,9 @@ def _curvatures(D, u, pairs, i, rows, C):
         else:
             for r in range(rows):
                 c[r] = -u[i + r, k] * u[i + r, m]
+        for r in range(rows):
+            if abs(c[r]) < TINY:
+                c[r] = 0
         for r in range(rows, len(c)):
             c[r] = 0
 
@@ -239,9 +243,9 @@ def gram_of_rows(
 
 
 def hessian(
-    X: np.ndarray, mean: np.ndarray, n_columns: int, D: np.ndarray, u: np.ndarray | None
+    X: np.ndarray, mean: np.ndarray, n_columns: int, D: np.ndarray, u: np.ndarray | None, dtype: type
 ) -> np.ndarray:
-    """``sum_i (z_i z_i') (x) H_i`` in float64, shape (n_columns, K, n_columns, K).
+    """``sum_i (z_i z_i') (x) H_i`` computed in `dtype`, shape (n_columns, K, n_columns, K).
 
     ``H_i`` has the diagonal ``D_i`` and the other entries ``- u_i u_i'``. It is made as one product, of
     the pairs of outputs with the pairs of columns.
@@ -249,11 +253,12 @@ def hessian(
     K = D.shape[1]
     columns = _pairs(n_columns)
     outputs = np.repeat(np.arange(K)[:, None], 2, axis=1) if u is None else _pairs(K)
-    parts, B = _parts(X, n_columns, len(outputs)), _buffer(n_columns, np.float64)
-    C, V = _buffer(len(outputs), np.float64), _buffer(TILE, np.float64)
+    parts, B = _parts(X, n_columns, len(outputs)), _buffer(n_columns, dtype)
+    C, V = _buffer(len(outputs), dtype), _buffer(TILE, dtype)
     whole_tiles = np.pad(columns, ((0, -len(columns) % TILE), (0, 0)))
-    one, u = np.ones(X.shape[0]), np.empty((0, 0)) if u is None else u
-    out = np.zeros((len(parts), len(whole_tiles), len(C)))
+    one: np.ndarray = np.ones(X.shape[0], dtype)
+    out: np.ndarray = np.zeros((len(parts), len(whole_tiles), len(C)), dtype)
+    u = np.empty((0, 0)) if u is None else u
     run(
         _hessian,
         [
@@ -261,7 +266,7 @@ def hessian(
             for o, part in zip(out, parts, strict=True)
         ],
     )
-    A = np.zeros((n_columns, K, n_columns, K))
+    A: np.ndarray = np.zeros((n_columns, K, n_columns, K), dtype)
     _symmetric(out.sum(axis=0), columns, outputs, A)
     return A
 

@@ -93,8 +93,11 @@ class OutputHessian:
 
         For a shift-invariant H, which these K - 1 rows and columns say all of.
         """
+        d = self.diagonal()[:, others]
+        if self.u is None:
+            return OutputHessian(d)
         u = self.u[:, others]
-        return OutputHessian(self.diagonal()[:, others] + u * u, u)
+        return OutputHessian(d + u * u, u)
 
     def sum(self) -> Array:
         """``sum_i H_i``, shape (K, K)."""

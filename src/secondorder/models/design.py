@@ -134,8 +134,8 @@ class Design:
         """``sum_i c_i z_i z_i'`` over some `rows` (integers)."""
         return self.rows(rows).gram(c[rows])
 
-    def hessian(self, H: OutputHessian) -> np.ndarray:
-        """``sum_i (z_i z_i') (x) H_i`` written out, shape (P, P) with ``P = (p + 1) K``."""
+    def hessian(self, H: OutputHessian, dtype: type = np.float64) -> np.ndarray:
+        """``sum_i (z_i z_i') (x) H_i`` written out, shape (P, P) with ``P = (p + 1) K``; float64 here."""
         self.passes += 1
         n_columns, n_outputs = self.shape[1], H.d.shape[1]
         A = np.zeros((n_columns, n_outputs, n_columns, n_outputs))
@@ -373,16 +373,16 @@ class CompiledDesign(Design):
         self.passes += 1
         return features.row_gram_product(self.features, U, self._centre)
 
-    def hessian(self, H: OutputHessian) -> np.ndarray:
-        """``sum_i (z_i z_i') (x) H_i`` written out."""
+    def hessian(self, H: OutputHessian, dtype: type = np.float64) -> np.ndarray:
+        """``sum_i (z_i z_i') (x) H_i`` written out, in `dtype`; but float64 for a sparse matrix."""
         from secondorder.kernels import gram
 
         if H.d.shape[1] == 1:
-            return self.gram(H.diagonal()[:, 0])
+            return self.gram(H.diagonal()[:, 0], dtype)
         if issparse(self.X):
             return super().hessian(H)
         self.passes += 1
-        A = gram.hessian(self._X, self._centre, self.shape[1], H.diagonal(), H.u)
+        A = gram.hessian(self._X, self._centre, self.shape[1], H.diagonal(), H.u, dtype)
         return A.reshape(A.shape[0] * A.shape[1], -1)
 
     @cached_property

@@ -5,6 +5,7 @@ of products that conjugate gradients need on the way to it.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from secondorder.array_api import column_sums
 from secondorder.curvature import GaussNewton
 from secondorder.models import Linear, design_matrix
 from secondorder.objective import Objective, Point
+
+SINGLE_RIDGE = 10  # roundings of float32 that a definite matrix with unit diagonal is raised by
 
 
 class Preconditioner(Protocol):
@@ -45,10 +48,7 @@ class ScaledCholesky:
     """
 
     def __init__(self, B: np.ndarray, penalised: bool) -> None:
-        diagonal = np.diagonal(B)
-        self._scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
-        B *= self._scale
-        B *= self._scale[:, None]
+        self._scale = _to_unit_diagonal(B)
         eps = np.finfo(float).eps
         ridge = len(B) * eps if penalised else np.sqrt(eps)
         self._factor, added = _cholesky(B, ridge)
@@ -63,6 +63,32 @@ class ScaledCholesky:
         lower *= self._scale
         lower *= self._scale[:, None]
         return np.tril(lower) + np.tril(lower, -1).T
+
+
+class SingleCholesky:
+    """Nearly ``B^-1``, for a positive definite `B` in float32, which is overwritten.
+
+    Raises
+    ------
+    LinAlgError
+        If `B` is not definite to the precision of float32, or not finite.
+    """
+
+    exact = False
+
+    def __init__(self, B: np.ndarray) -> None:
+        from secondorder.kernels import triangular
+
+        if not np.all(np.isfinite(np.diagonal(B))):
+            raise LinAlgError
+        self._scale = _to_unit_diagonal(B)
+        B.flat[:: len(B) + 1] += SINGLE_RIDGE * np.finfo(np.float32).eps
+        self._factor = triangular.laid_out(_factor_in_place(B).T)
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        from secondorder.kernels import triangular
+
+        return self._scale * triangular.solve(*self._factor, self._scale * v)
 
 
 class Cholesky:
@@ -88,22 +114,40 @@ class _OfDifferences:
 
     Parameters that sum to 0 over the K outputs are known by their differences from those of one output:
     there is less to sum and to factor, and nothing singular. The output that curves most is that one.
-    Along equal changes, where gradients have no part, `B` is given its mean diagonal.
+    Along equal changes, where gradients have no part, `B` is given its mean diagonal. It is summed and
+    factored in float32 where that leaves it definite.
     """
 
     def __init__(self, point: Point) -> None:
-        H, penalty, K = point.H, point.objective.penalty, point.objective.model.n_outputs
-        last = int(np.argmax(column_sums(H.d)[0]))
+        K = point.objective.model.n_outputs
+        last = int(np.argmax(column_sums(point.H.d)[0]))
         self._others = np.delete(np.arange(K), last)
-        B = point.forward.X.hessian(H.differences(self._others))
-        strengths = np.mean(penalty.reshape(-1, K), axis=1)
-        for block, strength in zip(_blocks(B, K - 1), strengths, strict=True):
-            block += strength * (np.eye(K - 1) - 1 / K)  # of the squared norm in terms of differences
-        equal = strengths + np.mean(np.diagonal(B).reshape(-1, K - 1), axis=1)
-        self._of_equal = 1 / np.where(equal > 0, equal, 1)
-        penalised = np.all(penalty[: len(penalty) - point.forward.n_intercepts] > 0)
-        self._inverse = ScaledCholesky(B, bool(penalised))
+        self._penalty = np.mean(point.objective.penalty.reshape(-1, K), axis=1)
+        n_features = point.forward.X.X.shape[1]
+        self._inverse = self._factored(point, bool(np.all(self._penalty[:n_features] > 0)))
         self.exact = self._inverse.exact
+
+    def _factored(self, point: Point, penalised: bool) -> Any:
+        """The factor of `B` in the differences."""
+        if penalised:
+            B = self._matrix(point, np.float32)
+            if B.dtype == np.float64:
+                return ScaledCholesky(B, penalised)
+            with suppress(LinAlgError):
+                return SingleCholesky(B)
+        return ScaledCholesky(self._matrix(point, np.float64), penalised)
+
+    def _matrix(self, point: Point, dtype: type) -> np.ndarray:
+        """`B` in the differences."""
+        m, features = len(self._others), np.arange(len(self._penalty))
+        B = point.forward.X.hessian(point.H.differences(self._others), dtype)
+        squared_norm = np.eye(m) - 1 / (m + 1)
+        B.reshape(-1, m, len(features), m)[features, :, features, :] += (
+            self._penalty[:, None, None] * squared_norm
+        )
+        equal = self._penalty + np.mean(np.diagonal(B).reshape(-1, m), axis=1)
+        self._of_equal = 1 / np.where(equal > 0, equal, 1)
+        return B
 
     def __matmul__(self, v: np.ndarray) -> np.ndarray:
         V = v.reshape(len(self._of_equal), -1)
@@ -113,10 +157,13 @@ class _OfDifferences:
         return (Z - np.mean(Z, axis=1, keepdims=True) + self._of_equal[:, None] * mean).ravel()
 
 
-def _blocks(B: np.ndarray, n_outputs: int) -> list[np.ndarray]:
-    """The blocks of `B` on the diagonal, those of each feature, which can be written."""
-    blocks = B.reshape(-1, n_outputs, len(B) // n_outputs, n_outputs)
-    return [block[:, j, :] for j, block in enumerate(blocks)]
+def _to_unit_diagonal(B: np.ndarray) -> np.ndarray:
+    """The scale of rows and columns that gives `B` the diagonal 1, which is given to it."""
+    diagonal = np.diagonal(B).astype(np.float64)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
+    B *= scale.astype(B.dtype)
+    B *= scale.astype(B.dtype)[:, None]
+    return scale
 
 
 def _cholesky(B: np.ndarray, ridge: float) -> tuple[tuple[np.ndarray, bool], float]:
@@ -124,12 +171,16 @@ def _cholesky(B: np.ndarray, ridge: float) -> tuple[tuple[np.ndarray, bool], flo
     while ridge < 1e3:
         B.flat[:: len(B) + 1] = 1 + ridge
         try:
-            # Of the transpose, which lies column by column and is not copied.
-            return cho_factor(B.T, lower=True, overwrite_a=True, check_finite=False), ridge
+            return (_factor_in_place(B), True), ridge
         except LinAlgError:
             ridge *= 100
             B[:] = np.tril(B, -1) + np.tril(B, -1).T
     raise FloatingPointError("The curvature of the objective is not finite.")
+
+
+def _factor_in_place(B: np.ndarray) -> np.ndarray:
+    """The lower factor, which takes the place of the upper triangle of `B`, column by column."""
+    return cho_factor(B.T, lower=True, overwrite_a=True, check_finite=False)[0]
 
 
 class Kronecker:
