@@ -243,18 +243,23 @@ def gram_of_rows(
 
 
 def hessian(
-    X: np.ndarray, mean: np.ndarray, n_columns: int, D: np.ndarray, u: np.ndarray | None, dtype: type
+    X: np.ndarray,
+    mean: np.ndarray,
+    n_columns: int,
+    D: np.ndarray,
+    u: np.ndarray | None,
+    outputs: np.ndarray,
+    dtype: type,
 ) -> np.ndarray:
     """``sum_i (z_i z_i') (x) H_i`` computed in `dtype`, shape (n_columns, K, n_columns, K).
 
-    ``H_i`` has the diagonal ``D_i`` and the other entries ``- u_i u_i'``. It is made as one product, of
-    the pairs of outputs with the pairs of columns.
+    ``H_i`` has the diagonal ``D_i`` and the other entries ``- u_i u_i'``; of it the K rows and columns of
+    `outputs` count. It is made as one product, of the pairs of outputs with the pairs of columns.
     """
-    K = D.shape[1]
-    columns = _pairs(n_columns)
-    outputs = np.repeat(np.arange(K)[:, None], 2, axis=1) if u is None else _pairs(K)
-    parts, B = _parts(X, n_columns, len(outputs)), _buffer(n_columns, dtype)
-    C, V = _buffer(len(outputs), dtype), _buffer(TILE, dtype)
+    K, columns = len(outputs), _pairs(n_columns)
+    pairs = np.repeat(np.arange(K)[:, None], 2, axis=1) if u is None else _pairs(K)
+    parts, B = _parts(X, n_columns, len(pairs)), _buffer(n_columns, dtype)
+    C, V = _buffer(len(pairs), dtype), _buffer(TILE, dtype)
     whole_tiles = np.pad(columns, ((0, -len(columns) % TILE), (0, 0)))
     one: np.ndarray = np.ones(X.shape[0], dtype)
     out: np.ndarray = np.zeros((len(parts), len(whole_tiles), len(C)), dtype)
@@ -262,12 +267,12 @@ def hessian(
     run(
         _hessian,
         [
-            (X, mean, one, D, u, whole_tiles, outputs, B.copy(), C.copy(), V.copy(), o, *part)
+            (X, mean, one, D, u, whole_tiles, outputs[pairs], B.copy(), C.copy(), V.copy(), o, *part)
             for o, part in zip(out, parts, strict=True)
         ],
     )
     A: np.ndarray = np.zeros((n_columns, K, n_columns, K), dtype)
-    _symmetric(out.sum(axis=0), columns, outputs, A)
+    _symmetric(out[0] if len(out) == 1 else out.sum(axis=0), columns, pairs, A)
     return A
 
 

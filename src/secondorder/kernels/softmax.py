@@ -63,3 +63,25 @@ def evaluate(S: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, np.nda
     values = np.zeros((len(parts), 2))
     run(_evaluate, [(S, y, s, G, P, value, *part) for value, part in zip(values, parts, strict=True)])
     return float(values.sum()), G, P
+
+
+@kernel
+def _curvatures(d, u, out):
+    for i in range(len(d)):
+        at = 0
+        for k in range(1, d.shape[1]):
+            if d[i, k] > d[i, at]:
+                at = k
+        rest = 0.0
+        for k in range(d.shape[1]):
+            rest += 0.0 if k == at else u[i, k]
+        for k in range(d.shape[1]):
+            out[i, k] = u[i, k] * (rest if k == at else rest - u[i, k] + u[i, at])
+
+
+def curvatures(d: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """``diag(H_i)`` of a shift-invariant `OutputHessian` for every row, shape (n, K)."""
+    out = np.empty_like(d)
+    parts = pairwise(row_bounds(d.shape[0], d.size))
+    run(_curvatures, [(d[a:b], u[a:b], out[a:b]) for a, b in parts])
+    return out

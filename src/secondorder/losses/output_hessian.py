@@ -52,6 +52,10 @@ class OutputHessian:
             return self.d
         if not self.shift_invariant:
             return self.d - self.u**2
+        if pointwise_repays(self.d):
+            from secondorder.kernels import softmax
+
+            return softmax.curvatures(self.d, self.u)
         xp = array_namespace(self.d)
         top = xp.argmax(self.d, axis=1, keepdims=True)
         is_top = xp.arange(self.d.shape[1], device=self.d.device)[None, :] == top
@@ -87,17 +91,6 @@ class OutputHessian:
         u = self.u if self.u is None or self.u is self.d else self.u[rows, :]
         d = self.d[rows, :]
         return OutputHessian(d, d if u is self.d else u, self.shift_invariant)
-
-    def differences(self, others: Array) -> "OutputHessian":
-        """The curvature in the differences of the outputs `others` (indices) from the one left out.
-
-        For a shift-invariant H, which these K - 1 rows and columns say all of.
-        """
-        d = self.diagonal()[:, others]
-        if self.u is None:
-            return OutputHessian(d)
-        u = self.u[:, others]
-        return OutputHessian(d + u * u, u)
 
     def sum(self) -> Array:
         """``sum_i H_i``, shape (K, K)."""

@@ -134,16 +134,24 @@ class Design:
         """``sum_i c_i z_i z_i'`` over some `rows` (integers)."""
         return self.rows(rows).gram(c[rows])
 
-    def hessian(self, H: OutputHessian, dtype: type = np.float64) -> np.ndarray:
-        """``sum_i (z_i z_i') (x) H_i`` written out, shape (P, P) with ``P = (p + 1) K``; float64 here."""
+    def hessian(
+        self, H: OutputHessian, dtype: type = np.float64, outputs: np.ndarray | None = None
+    ) -> np.ndarray:
+        """``sum_i (z_i z_i') (x) H_i`` written out, shape (P, P) with ``P = (p + 1) K``.
+
+        `dtype` is the precision wished for; here it is float64. Of H only the rows and columns of `outputs`
+        count, K of them, if these are given.
+        """
         self.passes += 1
-        n_columns, n_outputs = self.shape[1], H.d.shape[1]
+        outputs = np.arange(H.d.shape[1]) if outputs is None else outputs
+        n_columns, n_outputs = self.shape[1], len(outputs)
         A = np.zeros((n_columns, n_outputs, n_columns, n_outputs))
         D = np.zeros((n_outputs, n_columns, n_columns))
-        R, diagonal = A.reshape(n_columns * n_outputs, -1), H.diagonal()
+        R, diagonal = A.reshape(n_columns * n_outputs, -1), H.diagonal()[:, outputs]
+        u = None if H.u is None else H.u[:, outputs]
         for rows, Z in self._dense_rows(n_outputs):
-            if H.u is not None:
-                Y = (Z[:, :, None] * H.u[rows, None, :]).reshape(len(Z), -1)
+            if u is not None:
+                Y = (Z[:, :, None] * u[rows, None, :]).reshape(len(Z), -1)
                 R -= Y.T @ Y
             for k in range(n_outputs):
                 Y = Z * np.sqrt(diagonal[rows, k])[:, None]
@@ -373,16 +381,19 @@ class CompiledDesign(Design):
         self.passes += 1
         return features.row_gram_product(self.features, U, self._centre)
 
-    def hessian(self, H: OutputHessian, dtype: type = np.float64) -> np.ndarray:
-        """``sum_i (z_i z_i') (x) H_i`` written out, in `dtype`; but float64 for a sparse matrix."""
+    def hessian(
+        self, H: OutputHessian, dtype: type = np.float64, outputs: np.ndarray | None = None
+    ) -> np.ndarray:
+        """``sum_i (z_i z_i') (x) H_i`` written out, in `dtype`; but in float64 for a sparse matrix."""
         from secondorder.kernels import gram
 
-        if H.d.shape[1] == 1:
-            return self.gram(H.diagonal()[:, 0], dtype)
+        outputs = np.arange(H.d.shape[1]) if outputs is None else outputs
+        if len(outputs) == 1:
+            return self.gram(H.diagonal()[:, outputs[0]], dtype)
         if issparse(self.X):
-            return super().hessian(H)
+            return super().hessian(H, dtype, outputs)
         self.passes += 1
-        A = gram.hessian(self._X, self._centre, self.shape[1], H.diagonal(), H.u, dtype)
+        A = gram.hessian(self._X, self._centre, self.shape[1], H.diagonal(), H.u, outputs, dtype)
         return A.reshape(A.shape[0] * A.shape[1], -1)
 
     @cached_property

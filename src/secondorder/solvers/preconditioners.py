@@ -83,7 +83,7 @@ class SingleCholesky:
             raise LinAlgError
         self._scale = _to_unit_diagonal(B)
         B.flat[:: len(B) + 1] += SINGLE_RIDGE * np.finfo(np.float32).eps
-        self._factor = triangular.laid_out(_factor_in_place(B).T)
+        self._factor = triangular.prepared(_factor_in_place(B).T)
 
     def __matmul__(self, v: np.ndarray) -> np.ndarray:
         from secondorder.kernels import triangular
@@ -140,7 +140,7 @@ class _OfDifferences:
     def _matrix(self, point: Point, dtype: type) -> np.ndarray:
         """`B` in the differences."""
         m, features = len(self._others), np.arange(len(self._penalty))
-        B = point.forward.X.hessian(point.H.differences(self._others), dtype)
+        B = point.forward.X.hessian(point.H, dtype, self._others)
         squared_norm = np.eye(m) - 1 / (m + 1)
         B.reshape(-1, m, len(features), m)[features, :, features, :] += (
             self._penalty[:, None, None] * squared_norm
