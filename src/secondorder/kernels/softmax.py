@@ -1,59 +1,78 @@
 """Pointwise loops of the softmax cross-entropy with class codes as targets."""
 
-import math
 from itertools import pairwise
 
 import numpy as np
 
 from secondorder.kernels.compile import kernel
-from secondorder.kernels.elementary import add, exp_negative
+from secondorder.kernels.elementary import LN2, add, exp_negative, log1p_fraction
 from secondorder.kernels.threads import row_bounds, run
 
-BLOCK = 1024  # exponentials in flight
+ROWS = 64  # taken at a time, side by side in vector lanes
+LINE = 8  # numbers in a cache line: rows a power of two apart would share few places in the cache
 OPERATIONS = 8  # an exponential, counted as multiplications
 
 
 @kernel
-def _exponentials(S, i, rows, E):
-    """``E[r] = exp(S[i + r] - its maximum)`` for the rows of a block."""
+def _exponentials(S, i, rows, E, top, at, rest):
+    """``E[k, r] = exp(S[i + r, k] - top[r])``; the class of the largest output, the sum of the others."""
+    n_classes = S.shape[1]
     for r in range(rows):
-        top = S[i + r, 0]
-        for k in range(1, S.shape[1]):
-            top = max(top, S[i + r, k])
-        for k in range(S.shape[1]):
-            E[r, k] = S[i + r, k] - top
-    flat = E[:rows].reshape(-1)
-    for at in range(len(flat)):
-        flat[at] = exp_negative(flat[at])
+        for k in range(n_classes):
+            E[k, r] = S[i + r, k]
+    for r in range(ROWS):
+        top[r], at[r], rest[r] = E[0, r], 0, 0
+    for k in range(1, n_classes):
+        e = E[k]
+        for r in range(ROWS):
+            at[r] = k if e[r] > top[r] else at[r]
+            top[r] = e[r] if e[r] > top[r] else top[r]
+    for k in range(n_classes):
+        e = E[k]
+        for r in range(ROWS):
+            e[r] = exp_negative(e[r] - top[r])
+        for r in range(ROWS):
+            rest[r] += 0.0 if at[r] == k else e[r]
+
+
+@kernel
+def _log1p(x, largest):
+    """``log(1 + x)`` for 0 <= x < largest, with ``1 + x = 2^power (1 + e)``."""
+    left, power, reach = 1.0 + x, 0.0, 2.0
+    while reach < largest + 1:
+        large = left > 2.0
+        power += 1.0 if large else 0.0
+        left *= 0.5 if large else 1.0
+        reach *= 2.0
+    return power * LN2 + log1p_fraction(x if power == 0.0 else left - 1.0)
 
 
 @kernel
 def _evaluate(S, y, s, G, P, value, start, stop):
     n_classes = S.shape[1]
-    E = np.empty((max(1, BLOCK // n_classes), n_classes))
-    for i in range(start, stop, len(E)):
-        rows = min(len(E), stop - i)
-        _exponentials(S, i, rows, E)
+    E, at = np.zeros((n_classes, ROWS + LINE)), np.empty(ROWS, np.int64)
+    top, rest, loss, scale = np.empty(ROWS), np.empty(ROWS), np.empty(ROWS), np.empty(ROWS)
+    for i in range(start, stop, ROWS):
+        rows = min(ROWS, stop - i)
+        _exponentials(S, i, rows, E, top, at, rest)
+        for r in range(ROWS):
+            loss[r] = _log1p(rest[r], n_classes)
+            scale[r] = 1.0 / (1.0 + rest[r])
+            rest[r] *= scale[r]
+        for k in range(n_classes):
+            e = E[k]
+            for r in range(ROWS):
+                e[r] *= scale[r]
+        total = 0.0
         for r in range(rows):
-            at = 0
-            for k in range(1, n_classes):
-                if S[i + r, k] > S[i + r, at]:
-                    at = k
-            e, target, weight = E[r], y[i + r], s[i + r]
-            e[at] = 0.0
-            rest = 0.0
+            target, weight, p, g = y[i + r], s[i + r], P[i + r], G[i + r]
             for k in range(n_classes):
-                rest += e[k]
-            e[at] = 1.0
-            others = rest if target == at else rest - e[target] + 1.0
-            scale = 1.0 / (1.0 + rest)
-            p, g = P[i + r], G[i + r]
-            for k in range(n_classes):
-                p[k] = scale * e[k]
-            for k in range(n_classes):
-                g[k] = weight * p[k]
-            g[target] = -weight * others * scale
-            add(value, weight * (S[i + r, at] - S[i + r, target] + math.log1p(rest)))
+                p[k] = E[k, r]
+                g[k] = weight * E[k, r]
+            others = rest[r] if target == at[r] else rest[r] - p[target] + scale[r]
+            g[target] = -weight * others
+            total += weight * (top[r] - S[i + r, target] + loss[r])
+        add(value, total)
 
 
 def evaluate(S: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

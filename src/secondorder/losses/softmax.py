@@ -74,6 +74,7 @@ class Softmax:
 def _hessian(P: Array, s: Array) -> OutputHessian:
     """``s_i (diag(p_i) - p_i p_i')``."""
     xp = array_namespace(P)
-    if xp.all(s == 1):
-        return OutputHessian(P, P, shift_invariant=True)
-    return OutputHessian(s[:, None] * P, xp.sqrt(s)[:, None] * P, shift_invariant=True)
+    d = P if xp.all(s == 1) else s[:, None] * P
+    if xp.all(s * s == s):  # weights of 0 and 1 are their own roots
+        return OutputHessian(d, d, shift_invariant=True)
+    return OutputHessian(d, xp.sqrt(s)[:, None] * P, shift_invariant=True)
