@@ -4,6 +4,7 @@ import numpy as np
 
 from secondorder.objective import Point
 
+QUADRATIC = 0.1  # a step that promises this times sqrt(tol) leaves less than tol: the next is as its square
 SOLVED = 0.01  # part of all slopes that their sum may come to at a solved intercept
 
 
@@ -52,6 +53,8 @@ def solve_intercept(point: Point, tol: float) -> Point:
         if trial.value >= point.value:  # nothing left above the rounding of E
             return point
         point = trial
+        if abs(decrease) <= QUADRATIC * np.sqrt(tol) * point.value:
+            return point
     return point
 
 

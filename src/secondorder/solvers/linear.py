@@ -33,7 +33,6 @@ SOLVERS = ("auto", "newton-cg", "newton-cholesky", "newton-kronecker")
 CALL = 1_000_000  # multiplications made in the time that calling a product costs
 THICK = 6  # times more are made a second in a product of two thick matrices than in one with a thin one
 GATHER = 4  # multiplications a sparse entry is worth
-DOUBLE = 3  # times as long as a product in float32 takes one in float64, all told
 EIGENVECTORS = 9  # q^3 times this is the cost of all eigenvectors of a q x q matrix
 LARGEST_DENSE = 3000  # parameters of a dense Hessian
 LARGEST_GRAM = 5000  # columns of a dense Gram matrix
@@ -373,8 +372,8 @@ def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refres
     outer = n * q * q / THICK  # a sum of outer products of rows
     if issparse(design.X):
         outer = min(outer, GATHER * design.X.nnz**2 / n)
-    pairs = K * (K + 1) / 2
-    hessian = (outer if K == 1 else DOUBLE * pairs * n * q * q / THICK) / 2 + (q * K) ** 3 / 6 / THICK
+    pairs = K * (K - 1) / 2
+    hessian = (outer if K == 1 else pairs * n * q * q / THICK) / 2 + (q * K) ** 3 / 6 / THICK
     gram = outer + EIGENVECTORS * q**3
     if solver == "newton-cholesky":
         return Refreshed(Cholesky, hessian / product)
