@@ -140,7 +140,11 @@ if hasattr(os, "register_at_fork"):
 
 def row_bounds(n_rows: int, multiplications: int) -> np.ndarray:
     """Bounds of equal parts of the rows, as many as the work is worth threads."""
-    parts = max(1, min(n_threads(), n_rows, multiplications // MULTIPLICATIONS_PER_THREAD))
+    parts = min(n_rows, multiplications // MULTIPLICATIONS_PER_THREAD)
+    if parts > 1:
+        parts = min(parts, n_threads())
+    if parts <= 1:
+        return np.array([0, n_rows])
     return np.linspace(0, n_rows, parts + 1).astype(np.int64)
 
 

@@ -53,7 +53,9 @@ def solve_intercept(point: Point, tol: float) -> Point:
         if trial.value >= point.value:  # nothing left above the rounding of E
             return point
         point = trial
-        if abs(decrease) <= QUADRATIC * np.sqrt(tol) * point.value:
+        if tol * point.value < decrease <= QUADRATIC * np.sqrt(tol) * point.value and intercept_is_solved(
+            point
+        ):
             return point
     return point
 

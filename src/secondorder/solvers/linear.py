@@ -16,7 +16,7 @@ from scipy.sparse import issparse
 from secondorder.curvature import GaussNewton, LeadingTerm, SingleGaussNewton
 from secondorder.kernels import COMPILING, dense_repays, features_repay
 from secondorder.kernels.threads import one_blas_thread
-from secondorder.losses import Logistic, Loss, OutputHessian, Softmax
+from secondorder.losses import Logistic, Loss, Softmax
 from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
 from secondorder.models.design import FEW
@@ -303,17 +303,16 @@ def without_flat_rows(point: Point) -> Point:
         return point
     limit = FLAT * float(np.max(o.penalty))
 
-    def curved(part: Design, H: OutputHessian, limit: float) -> np.ndarray:
+    def curved(part: Design, diagonals: np.ndarray, limit: float) -> np.ndarray:
         """The rows but for those that come to `limit` together, shallow ones first."""
-        depth = part.squared_norms * np.sum(H.diagonal(), axis=1)
+        depth = part.squared_norms * np.sum(diagonals, axis=1)
         order = np.argsort(depth)
         return np.sort(order[np.searchsorted(np.cumsum(depth[order]), limit) :])
 
-    m = design.thinned.shape[0]
-    thinned = point.H.rows(slice(None, None, n // FEW))
-    if len(curved(design.thinned, thinned, limit * m / n)) > MOST * m:
+    m, diagonals = design.thinned.shape[0], point.H.diagonal()
+    if len(curved(design.thinned, diagonals[:: n // FEW], limit * m / n)) > MOST * m:
         return point
-    kept = curved(design, point.H, limit)
+    kept = curved(design, diagonals, limit)
     if not 0 < len(kept) <= min(MOST * n, SAMPLE_BYTES / design.X[0].nbytes):
         return point
     part = design.rows(kept)

@@ -62,7 +62,7 @@ def best_in_span(
         g = np.matmul(T, by_model(G)[:, :, None])[:, :, 0] + pull
         A = Q + np.matmul(T * by_model(H.d)[:, None, :], T.swapaxes(1, 2))
         if H.u is not None:
-            R = np.sum((T * by_model(H.u)[:, None, :]).reshape(n_models, len(bases), n, -1), axis=-1)
+            R = (T * by_model(H.u)[:, None, :]).reshape(n_models, len(bases), n, -1) @ np.ones(K // n_models)
             A -= np.matmul(R, R.swapaxes(1, 2))
         newton = -np.einsum("mij,mj->mi", np.linalg.pinv(A, rcond=1e-13, hermitian=True), g)
         step = np.where(better[:, None], newton, step / 2)
