@@ -15,12 +15,13 @@ from secondorder.kernels import (
     dense,
     elementary,
     gram,
+    softmax,
     sweep,
     threads,
     triangular,
     vectors,
 )
-from secondorder.losses import Logistic, OutputHessian
+from secondorder.losses import Logistic, OutputHessian, Softmax
 
 sizes = {
     "seed": st.integers(0, 2**32 - 1),
@@ -262,3 +263,15 @@ def test_systems_with_a_factor_in_single_precision(seed, n, size):
     U = np.triu(R).astype(float)
     x = triangular.solve(*triangular.prepared(R), v)
     np.testing.assert_allclose(U.T @ (U @ x), v, atol=1e-5 * size * n)
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 200), K=st.integers(2, 12), far=st.floats(0, 300))
+def test_the_diagonal_of_a_softmax_hessian_equals_numpy(seed, n, K, far):
+    rng = np.random.default_rng(seed)
+    S, y = far * rng.standard_normal((n, K)), rng.integers(0, K, n)
+    _, H = Softmax().derivatives(S, y, rng.random(n))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "MULTIPLICATIONS_PER_THREAD", 1)
+        patch.setattr(threads, "n_threads", lambda: 3)
+        compiled = softmax.curvatures(H.d, H.u)
+    np.testing.assert_allclose(compiled, H.diagonal(), rtol=1e-12, atol=1e-300)

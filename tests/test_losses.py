@@ -151,9 +151,9 @@ def test_scores_of_a_thousand_are_finite(loss, seed):
     assert np.all(np.isfinite(H @ S))
 
 
-@given(seed=seeds, scale=st.sampled_from([1.0, 30.0, 1000.0]))
-def test_compiled_loops_equal_the_plain_ones(seed, scale):
-    S, y, s = sample(Softmax(), seed, n=9, scale=scale)
+@given(seed=seeds, n=st.sampled_from([1, 9, 150]), scale=st.sampled_from([1.0, 30.0, 1000.0]))
+def test_compiled_loops_equal_the_plain_ones(seed, n, scale):
+    S, y, s = sample(Softmax(), seed, n=n, scale=scale)
     value, G, P = softmax_kernels.evaluate(S, y, s)
     plain_G, plain_P = Softmax()._derivatives(S, y, s)
     np.testing.assert_allclose(value, s @ Softmax().value(S, y), rtol=1e-13, atol=1e-300)
