@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from secondorder.array_api import column_sums
 from secondorder.kernels import (
+    blocks,
     compiled_at_any_size,
     csr,
     dense,
@@ -275,3 +276,34 @@ def test_the_diagonal_of_a_softmax_hessian_equals_numpy(seed, n, K, far):
         patch.setattr(threads, "n_threads", lambda: 3)
         compiled = softmax.curvatures(H.d, H.u)
     np.testing.assert_allclose(compiled, H.diagonal(), rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@given(**sizes, m=st.integers(5, 300))
+@settings(max_examples=40)
+def test_gram_matrices_of_samples(order, seed, n, p, K, dtype, rank_one, parts, m):
+    """All rows give them exactly; any number of rows their weight, and so the last entry, but for a step."""
+    X, H, W, _, _ = case(seed, n, p, K, dtype, rank_one)
+    mean, D = W[:, 0], np.asarray(H.d, np.float64)
+    Z = np.column_stack([X - mean, np.ones(n)])
+    exact = np.einsum("ij,ik,il->kjl", Z, D, Z)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "MULTIPLICATIONS_PER_THREAD", 1)
+        patch.setattr(threads, "n_threads", lambda: parts)
+        whole = blocks.grams(np.asarray(X, order=order), mean, p + 1, D, n)
+        sample = blocks.grams(np.asarray(X, order=order), mean, p + 1, D, m)
+    scale = 1e-5 * np.max(np.abs(exact))
+    np.testing.assert_allclose(np.triu(whole), np.triu(exact), rtol=1e-4, atol=scale)
+    step = D.sum(axis=0) / m
+    assert np.all(np.abs(sample[:, -1, -1] - exact[:, -1, -1]) <= 0.51 * step + 1e-4 * exact[:, -1, -1])
+
+
+@given(seed=st.integers(0, 2**32 - 1), q=st.integers(1, 40), K=st.integers(1, 9))
+@settings(max_examples=20)
+def test_systems_with_triangular_factors(seed, q, K):
+    rng = np.random.default_rng(seed)
+    U = np.triu(rng.standard_normal((K, q, q)) / q) + 2 * np.eye(q)
+    V = rng.standard_normal((K, q))
+    solved = V.astype(np.float32)
+    blocks.solve((U + np.tril(rng.standard_normal((q, q)), -1)).astype(np.float32), solved)
+    np.testing.assert_allclose(np.einsum("kji,kjl,kl->ki", U, U, solved), V, atol=1e-3)

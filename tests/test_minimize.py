@@ -14,6 +14,7 @@ from secondorder.models import Linear, design_matrix
 from secondorder.models.design import CompiledDesign, Design
 from secondorder.objective import Objective
 from secondorder.solvers import (
+    Blocks,
     Cholesky,
     Jacobi,
     Kronecker,
@@ -103,7 +104,7 @@ def test_solved_intercepts_have_no_gradient_and_cost_no_pass(problem):
         assert np.max(np.abs(solved.gradient[-K:])) <= 1e-6 * (1 + point.value)
 
 
-@pytest.mark.parametrize("make", [None, Jacobi, Cholesky, Kronecker])
+@pytest.mark.parametrize("make", [None, Jacobi, Cholesky, Kronecker, Blocks])
 @pytest.mark.parametrize("loss", ["softmax", "logistic"])
 @given(seed=seeds, intercept=st.booleans())
 @settings(max_examples=15)
@@ -124,7 +125,7 @@ def test_a_preconditioner_changes_the_path_not_the_optimum(make, loss, seed, int
     np.testing.assert_allclose(result.value, plain.value, rtol=1e-12)
 
 
-@pytest.mark.parametrize("make", [Jacobi, Cholesky, Kronecker])
+@pytest.mark.parametrize("make", [Jacobi, Cholesky, Kronecker, Blocks])
 @given(seed=seeds, intercept=st.booleans())
 @settings(max_examples=25)
 def test_preconditioners_are_symmetric_positive_definite(make, seed, intercept):
@@ -156,6 +157,24 @@ def test_cholesky_inverts_the_curvature_of_outputs_that_sum_to_0(compiled, seed,
     B, M = GaussNewton(point).dense(), Cholesky(point)
     error = M @ (B @ v) - v
     assert error @ (B @ error) <= (1e-2 if compiled else 1e-7) ** 2 * (v @ (B @ v))
+
+
+@given(seed=seeds, K=st.integers(3, 6))
+@settings(max_examples=20)
+def test_blocks_of_all_rows_are_those_of_the_hessian(seed, K):
+    """`Blocks` inverts each, but for equal changes of all classes; compiled loops do it in float32."""
+    X, y = blobs(seed, n=20, p=4, K=K)
+    designs = Design(X, True, np.ones(20)), CompiledDesign(X, True, np.ones(20))
+    penalty = np.full((5, K), 0.1)
+    penalty[-1] = 0
+    w, v = np.random.default_rng(seed).standard_normal((2, 5, K))
+    w, v = w.ravel(), (v - v.mean(axis=1, keepdims=True)).ravel()
+    for design in designs:
+        point = Objective(Linear(K), Softmax(), design, y, np.ones(20), penalty.ravel()).at(w)
+        B = GaussNewton(point).dense()
+        inverse = np.column_stack([np.linalg.solve(B[k::K, k::K], v[k::K]) for k in range(K)])
+        inverse -= inverse.mean(axis=1, keepdims=True)
+        np.testing.assert_allclose(Blocks(point) @ v, inverse.ravel(), rtol=1e-2, atol=1e-3 * np.max(inverse))
 
 
 @given(seed=seeds)
@@ -414,7 +433,8 @@ def test_unknown_options_of_the_engine_are_refused(option, value):
     [
         ((1000, 10), 1, Cholesky),
         ((1000, 10), 5, Cholesky),
-        ((60_000, 784), 10, Kronecker),
+        ((60_000, 784), 10, Blocks),
+        ((20_000, 2000), 50, Kronecker),
         ((1000, 9000), 1, None),
     ],
 )
@@ -437,6 +457,14 @@ def test_a_preconditioner_is_made_again_when_it_has_been_paid_for():
     kept.charge(1)
     assert kept(3) == 2
     assert made == [1, 3]
+
+
+def test_what_serves_the_first_step_serves_it_alone():
+    kept = Refreshed(lambda point: "made", cost=10, first=lambda point: "first" if point == 0 else None)
+    assert kept(0) == "first"
+    assert kept.budget == np.inf
+    assert kept(0) == "made"
+    assert Refreshed(kept.make, cost=10, first=lambda point: None)(0) == "made"
 
 
 @given(seed=st.integers(0, 2**32 - 1), n_outputs=st.integers(1, 3), intercept=st.booleans())

@@ -42,6 +42,24 @@ def plus_product(a: Any, b: Any, c: Any) -> Any:
     return a + b * c
 
 
+def plus_multiple(a: Any, b: Any, t: float) -> Any:
+    """``a + t b``."""
+    if pointwise_repays(a) and pointwise_repays(b):
+        from secondorder.kernels import vectors
+
+        return vectors.plus_multiple(a, b, t)
+    return a + t * b
+
+
+def plus_row(A: Any, c: Any) -> Any:
+    """``A + 1 c'``."""
+    if pointwise_repays(A):
+        from secondorder.kernels import vectors
+
+        return vectors.plus_row(A, c)
+    return A + c
+
+
 def column_sums(A: Any) -> tuple[Any, Any]:
     """The sums of the columns of `A` (n, K), and those of its absolute values."""
     if pointwise_repays(A):

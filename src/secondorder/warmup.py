@@ -12,10 +12,10 @@ from scipy.sparse import csr_array, issparse
 
 from secondorder.kernels import COMPILING, compiled_at_any_size
 from secondorder.linear_model import LogisticRegression, LogisticRegressionCV
-from secondorder.losses import Logistic, Squared
-from secondorder.solvers import LinearProblem, fit_linear
+from secondorder.losses import Logistic, Softmax, Squared
+from secondorder.solvers import Blocks, LinearProblem, Refreshed, fit_linear
 from secondorder.solvers.chord import Near, chord
-from secondorder.solvers.linear import CURVATURES, SOLVERS
+from secondorder.solvers.linear import CURVATURES, SOLVERS, descend_linear
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,15 @@ def _fit_every_way(X: Any) -> None:
     rows = np.arange(X.shape[0])
     for n_classes, solver in product((2, 3, 12), SOLVERS):
         LogisticRegression(solver=solver).fit(X, rows % n_classes)
+    LogisticRegression().fit(X, rows % 40)
     LogisticRegressionCV(Cs=(0.1, 1), cv=2).fit(X, rows % 2)
     s = np.ones(len(rows))
     if not issparse(X):
         _sweep(X, (rows % 2).astype(float), s)
+    if isinstance(X, np.ndarray):
+        softmax = LinearProblem(X, rows % 3, s, Softmax(), 3, 1.0, True)
+        of_classes = softmax.objective(softmax.design())
+        descend_linear(of_classes, np.zeros(len(of_classes.penalty)), Refreshed(Blocks, 1.0), tol=1e-3)
     for n_outputs, hessian in product((1, 2, 3), CURVATURES):
         Y = np.eye(n_outputs)[rows % n_outputs]
         fit_linear(X, Y, s, loss=Squared(), n_outputs=n_outputs, penalty=1.0, hessian=hessian)

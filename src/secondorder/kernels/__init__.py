@@ -67,6 +67,11 @@ def dense_repays(X: Any, n_outputs: int) -> bool:
     )
 
 
+def factors_repay(U: np.ndarray) -> bool:
+    """Whether solving with the triangular factors `U` (K, q, q), all at once, is worth a compiled loop."""
+    return U.dtype == np.float32 and _repays(U.size, DENSE_MULTIPLICATIONS)
+
+
 def features_repay(X: Any, n_outputs: int) -> bool:
     """Whether the CSR `X` is worth a copy by features, and coordinates in its row space.
 

@@ -1,24 +1,36 @@
 """Exponential and logarithm as plain arithmetic, which the compiler turns into vector instructions."""
 
+from typing import Any
+
 import numpy as np
+from llvmlite.ir import DoubleType
+from numba.core.types import float64, int64
+from numba.extending import intrinsic
 
 from secondorder.kernels.compile import kernel, kernel_in_order
 
 LOWEST = -800.0  # exp is 0 in float64 from some -745 on
-POWERS = np.ldexp(1.0, np.arange(-1160, 2))  # 2^k
-POWERS[:138] = 0.0  # denormal numbers are slow and of no use
-ZERO = 1160  # where k = 0 stands
+MANTISSA = 52  # bits of a float64 below its exponent
+BIAS = 1023  # its exponent where it is 1
+LANES = 8  # maxima found side by side
 
 LOG2E = 1.4426950408889634
 LN2 = 0.6931471805599453
 LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # Cody & Waite: k LN2_HIGH is exact
 
 
+@intrinsic
+def _float_of_bits(typing: Any, bits: Any) -> Any:
+    """The float64 with the bits of an int64."""
+    return float64(int64), lambda context, builder, signature, args: builder.bitcast(args[0], DoubleType())
+
+
 @kernel_in_order
 def exp_negative(x):
     """``exp(x)`` for x <= 0, to about 1 unit in the last place; NaN stays NaN.
 
-    ``x = k ln 2 + r`` with ``|r| <= ln(2) / 2``, and the Taylor series of ``exp(r)`` up to ``r^13``.
+    ``x = k ln 2 + r`` with ``|r| <= ln(2) / 2``, and the Taylor series of ``exp(r)`` up to ``r^13``. The bits
+    of ``2^k`` are put together, for a table would have to be gathered from; denormal ones are 0.
     """
     bounded = x if x > LOWEST else LOWEST
     k = np.floor(bounded * LOG2E + 0.5)
@@ -37,7 +49,23 @@ def exp_negative(x):
     series = series * r + 0.5
     series = series * r + 1.0
     series = series * r + 1.0
-    return series * POWERS[np.uint32(np.int32(k) + ZERO)]
+    return series * _float_of_bits(np.int64(max(np.int32(k) + BIAS, 0)) << MANTISSA)
+
+
+@kernel
+def largest(x, lanes):
+    """``max_k x_k``; the entries of `lanes`, which are `LANES`, are the maxima of parts of x."""
+    whole = len(x) - len(x) % LANES
+    lanes[:] = x[0]
+    for k in range(0, whole, LANES):
+        for lane in range(LANES):
+            lanes[lane] = max(lanes[lane], x[k + lane])
+    top = lanes[0]
+    for lane in range(1, LANES):
+        top = max(top, lanes[lane])
+    for k in range(whole, len(x)):
+        top = max(top, x[k])
+    return top
 
 
 @kernel

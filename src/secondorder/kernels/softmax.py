@@ -5,11 +5,13 @@ from itertools import pairwise
 import numpy as np
 
 from secondorder.kernels.compile import kernel
-from secondorder.kernels.elementary import LN2, add, exp_negative, log1p_fraction
+from secondorder.kernels.elementary import LANES, LN2, add, exp_negative, largest, log1p_fraction
 from secondorder.kernels.threads import row_bounds, run
 
 ROWS = 64  # taken at a time, side by side in vector lanes
 LINE = 8  # numbers in a cache line: rows a power of two apart would share few places in the cache
+BLOCK = 1024  # exponentials in flight where the classes lie side by side
+MANY = 32  # classes from which on they do
 OPERATIONS = 8  # an exponential, counted as multiplications
 
 
@@ -75,12 +77,81 @@ def _evaluate(S, y, s, G, P, value, start, stop):
         add(value, total)
 
 
+@kernel
+def _exponentials_of_rows(S, c, i, rows, E, tops, lanes):
+    """``E[r] = exp(S[i + r] + c - tops[r])`` for the rows of a block, and their maxima ``tops``."""
+    for r in range(rows):
+        for k in range(S.shape[1]):
+            E[r, k] = S[i + r, k] + c[k]
+        tops[r] = largest(E[r], lanes)
+        for k in range(S.shape[1]):
+            E[r, k] -= tops[r]
+    flat = E[:rows].reshape(-1)
+    for at in range(len(flat)):
+        flat[at] = exp_negative(flat[at])
+
+
+@kernel
+def _rest(e):
+    """The sum of all but one of the entries that are 1."""
+    rest, others = 0.0, -1
+    for k in range(len(e)):
+        rest += e[k] if e[k] != 1.0 else 0.0
+        others += 1 if e[k] == 1.0 else 0
+    return rest + others
+
+
+@kernel
+def _evaluate_many(S, y, s, G, P, value, start, stop):
+    n_classes = S.shape[1]
+    E = np.empty((max(1, BLOCK // n_classes), n_classes))
+    zero, tops, lanes = np.zeros(n_classes), np.empty(len(E)), np.empty(LANES)
+    for i in range(start, stop, len(E)):
+        rows = min(len(E), stop - i)
+        _exponentials_of_rows(S, zero, i, rows, E, tops, lanes)
+        for r in range(rows):
+            e, target, weight = E[r], y[i + r], s[i + r]
+            rest = _rest(e)
+            others = rest if e[target] == 1.0 else rest - e[target] + 1.0
+            scale = 1.0 / (1.0 + rest)
+            p, g = P[i + r], G[i + r]
+            for k in range(n_classes):
+                p[k] = scale * e[k]
+                g[k] = weight * (scale * e[k])
+            g[target] = -weight * others * scale
+            add(value, weight * (tops[r] - S[i + r, target] + np.log1p(rest)))
+
+
+@kernel
+def _pull(S, c, y, s, sums, start, stop):
+    n_classes = S.shape[1]
+    E = np.empty((max(1, BLOCK // n_classes), n_classes))
+    tops, lanes = np.empty(len(E)), np.empty(LANES)
+    for i in range(start, stop, len(E)):
+        rows = min(len(E), stop - i)
+        _exponentials_of_rows(S, c, i, rows, E, tops, lanes)
+        for r in range(rows):
+            scale = s[i + r] / (1.0 + _rest(E[r]))
+            for k in range(n_classes):
+                sums[k] += scale * E[r, k]
+            sums[y[i + r]] -= s[i + r]
+
+
+def pull(S: np.ndarray, c: np.ndarray, y: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """``sum_i s_i (p_i - y_i)`` for the outputs ``S + c``."""
+    parts = list(pairwise(row_bounds(S.shape[0], S.size * OPERATIONS)))
+    sums = np.zeros((len(parts), S.shape[1]))
+    run(_pull, [(S, c, y, s, total, *part) for total, part in zip(sums, parts, strict=True)])
+    return sums.sum(axis=0)
+
+
 def evaluate(S: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     """The loss, ``s (p - y)`` and the probabilities ``p``, both (n, K)."""
     G, P = np.empty((2, *S.shape))  # at once: the larger, the larger the pages it is mapped in
     parts = list(pairwise(row_bounds(S.shape[0], S.size * OPERATIONS)))
     values = np.zeros((len(parts), 2))
-    run(_evaluate, [(S, y, s, G, P, value, *part) for value, part in zip(values, parts, strict=True)])
+    loop = _evaluate if S.shape[1] < MANY else _evaluate_many
+    run(loop, [(S, y, s, G, P, value, *part) for value, part in zip(values, parts, strict=True)])
     return float(values.sum()), G, P
 
 

@@ -42,6 +42,25 @@ def _add_product(out, a, b, start, stop):
 
 
 @kernel
+def _plus_multiple(a, b, t, out, start, stop):
+    for j in range(start, stop):
+        out[j] = a[j] + t * b[j]
+
+
+@kernel
+def _plus_row(A, c, out, start, stop):
+    for i in range(start, stop):
+        for k in range(A.shape[1]):
+            out[i, k] = A[i, k] + c[k]
+
+
+@kernel
+def _single(a, least, out, start, stop):
+    for j in range(start, stop):
+        out[j] = a[j] if abs(a[j]) >= least else 0.0
+
+
+@kernel
 def _column_sums(A, sums, start, stop):
     """By blocks of rows: rounding errors add up within each and over blocks, not over all rows."""
     n_columns = A.shape[1]
@@ -83,6 +102,28 @@ def dot(a: np.ndarray, b: np.ndarray) -> float:
 def add_product(out: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
     """``out += a b`` in place."""
     run(_add_product, [(out, a, b, *part) for part in _parts(out)])
+
+
+def plus_multiple(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """``a + t b``."""
+    out = np.empty(a.size)
+    flat = a.reshape(-1), b.reshape(-1)
+    run(_plus_multiple, [(*flat, t, out, *part) for part in _parts(out)])
+    return out.reshape(a.shape)
+
+
+def plus_row(A: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """``A + 1 c'``."""
+    out, parts = np.empty(A.shape), row_bounds(len(A), A.size * OPERATIONS)
+    run(_plus_row, [(A, c, out, *part) for part in pairwise(parts)])
+    return out
+
+
+def single(a: np.ndarray, least: float) -> np.ndarray:
+    """`a` in float32, with 0 for what is smaller than `least`."""
+    out = np.empty(a.size, np.float32)
+    run(_single, [(a.reshape(-1), least, out, *part) for part in _parts(out)])
+    return out.reshape(a.shape)
 
 
 def column_sums(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -116,6 +116,10 @@ class OutputHessian:
         def single(a: np.ndarray) -> np.ndarray:
             if a.dtype == np.float32:
                 return a
+            if pointwise_repays(a):
+                from secondorder.kernels import vectors
+
+                return vectors.single(a, SMALLEST_FLOAT32)
             a32 = a.astype(np.float32)
             a32[np.abs(a32) < SMALLEST_FLOAT32] = 0
             return a32

@@ -48,6 +48,14 @@ class Softmax:
             return value, G, _hessian(P, s)
         return dot(s, self.value(S, y)), *self.derivatives(S, y, s)
 
+    def pull(self, S: Array, c: Array, y: Array, s: Array) -> Array | None:
+        """The sum of the rows of G for the outputs ``S + c``, where that is made without G."""
+        if y.ndim == 1 and pointwise_repays(S):
+            from secondorder.kernels import softmax
+
+            return softmax.pull(S, c, y, s)
+        return None
+
     def margin(self, S: Array, y: Array) -> Array:
         """How far the output of the target lies above all others, shape (n,); soft labels have none."""
         xp = array_namespace(S)

@@ -134,6 +134,13 @@ class Design:
         """``sum_i c_i z_i z_i'`` over some `rows` (integers)."""
         return self.rows(rows).gram(c[rows])
 
+    def blocks(self, D: np.ndarray, m: int) -> np.ndarray:
+        """``sum_i D_ik z_i z_i'`` for weights ``D >= 0`` (n, K); shape (K, p + 1, p + 1), upper triangles.
+
+        Where there are compiled loops it is estimated from some `m` rows, others for every k.
+        """
+        return np.stack([self.gram(c) for c in D.T])
+
     def hessian(
         self, H: OutputHessian, dtype: type = np.float64, outputs: np.ndarray | None = None
     ) -> np.ndarray:
@@ -364,6 +371,16 @@ class CompiledDesign(Design):
                 return super().gram(c)
             G[constant], G[:, constant] = 0, 0
         return G if self.intercept else G[:-1, :-1]
+
+    def blocks(self, D: np.ndarray, m: int) -> np.ndarray:
+        """``sum_i D_ik z_i z_i'`` from a sample of the rows of a dense X, in float32."""
+        from secondorder.kernels import blocks
+
+        if issparse(self.X):
+            return super().blocks(D, m)
+        self.passes += 1
+        G = blocks.grams(self._X, self._centre, self.shape[1], D, m)
+        return G if np.all(np.isfinite(np.diagonal(G, axis1=1, axis2=2))) else super().blocks(D, m)
 
     def row_gram(self) -> np.ndarray:
         """``(X - 1 m') (X - 1 m')'`` of the dense X in float64."""

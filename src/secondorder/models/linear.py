@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from secondorder.array_api import array_namespace
+from secondorder.array_api import array_namespace, plus_multiple, plus_row
 from secondorder.losses import OutputHessian
 from secondorder.losses.output_hessian import Array
 from secondorder.models.design import Design
@@ -76,7 +76,7 @@ class LinearForward:
             w = parameters()
             return array_namespace(w).concat([w[:-K], w[-K:] + c])
 
-        return replace(self, parameters=shifted, outputs=self.outputs + c)
+        return replace(self, parameters=shifted, outputs=plus_row(self.outputs, c))
 
     def gauss_newton_product(self, H: OutputHessian, v: Array) -> Array:
         """``J' H J v``, shape (P,)."""
@@ -106,7 +106,7 @@ class LinearRay:
     def __call__(self, t: float) -> LinearForward:
         """The model at `t`."""
         o, w, v = self.origin, self.origin.w, self.v
-        return replace(o, parameters=lambda: w + t * v, outputs=o.outputs + t * self.change)
+        return replace(o, parameters=lambda: w + t * v, outputs=plus_multiple(o.outputs, self.change, t))
 
     def tangent(self, t: float) -> Array:
         """``dS/dt`` at `t`, shape (n, K)."""

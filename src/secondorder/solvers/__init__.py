@@ -10,7 +10,7 @@ from secondorder.solvers.levenberg_marquardt import LevenbergMarquardt
 from secondorder.solvers.linear import LinearProblem, fit_linear
 from secondorder.solvers.minimize import Iteration, Result, minimize
 from secondorder.solvers.network import fit_network, resume_network
-from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed
+from secondorder.solvers.preconditioners import Blocks, Cholesky, Jacobi, Kronecker, Refreshed
 from secondorder.solvers.progress import Progress, Validation
 from secondorder.solvers.steps import LineSearch, Step
 from secondorder.solvers.stochastic import minimize_stochastic
@@ -20,6 +20,7 @@ __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "Blocks",
     "CGResult",
     "CGStatus",
     "Cholesky",

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from secondorder.losses import Softmax
 from secondorder.objective import Point
 
-QUADRATIC = 0.1  # a step that promises this times sqrt(tol) leaves less than tol: the next is as its square
+LASTING = 0.1  # part of the decrease of the last step that another with the same curvature may promise
 SOLVED = 0.01  # part of all slopes that their sum may come to at a solved intercept
 
 
@@ -33,18 +34,25 @@ def slopes_vanish(sums: np.ndarray, sizes: np.ndarray, coupled: bool) -> bool:
 def solve_intercept(point: Point, tol: float) -> Point:
     """The point with its intercepts optimal for its other parameters, to the relative accuracy `tol`.
 
-    Newton's method in K variables on the outputs: no pass over X. Where the loss has gone flat, with
-    all probabilities at 0 or 1, it goes along the gradient until there is curvature again.
+    Newton's method in K variables on the outputs: no pass over X. Where the loss can tell its slopes alone,
+    several steps are made with the same curvature. Where the loss has gone flat, with all probabilities at
+    0 or 1, it goes along the gradient until there is curvature again.
     """
     if not n_free_intercepts(point):
         return point
+    inverse = None
     for _ in range(50):
-        g = point.pull[0]
+        g, least = point.pull[0], tol * point.value
         if not np.all(np.isfinite(g)):
             return point
-        c = -_newton(point.H.sum(), g, point.objective.loss.shift_invariant)
+        if inverse is not None and intercept_is_solved(point) and 0.5 * float(g @ inverse @ g) <= least:
+            return point
+        inverse = _inverse(point.H.sum(), point.objective.loss.shift_invariant)
+        c = -inverse @ g
         decrease = -0.5 * float(g @ c)
-        if tol * point.value < decrease <= point.value:  # more than E, which is not negative, is no promise
+        if least < decrease <= point.value:  # more than E, which is not negative, is no promise
+            if isinstance(point.objective.loss, Softmax):
+                c = _chord(point, point.objective.loss, inverse, c, decrease, least)
             trial = _backtrack(point, c, decrease)
         elif not intercept_is_solved(point):
             trial = _advance(point, -g / np.linalg.norm(g))
@@ -53,11 +61,24 @@ def solve_intercept(point: Point, tol: float) -> Point:
         if trial.value >= point.value:  # nothing left above the rounding of E
             return point
         point = trial
-        if tol * point.value < decrease <= QUADRATIC * np.sqrt(tol) * point.value and intercept_is_solved(
-            point
-        ):
-            return point
     return point
+
+
+def _chord(
+    point: Point, loss: Softmax, inverse: np.ndarray, c: np.ndarray, decrease: float, least: float
+) -> np.ndarray:
+    """The change `c` and more steps of the same `inverse` curvature, until one promises at most `least`.
+
+    They are made as long as each promises a small part of what the last did, and no gradient is kept.
+    """
+    S, y, s = point.forward.outputs, point.objective.y, point.objective.s
+    while (g := loss.pull(S, c, y, s)) is not None:
+        step = -inverse @ g
+        last, decrease = decrease, -0.5 * float(g @ step)
+        if not least < decrease <= LASTING * last:
+            break
+        c = c + step
+    return c
 
 
 def _backtrack(point: Point, c: np.ndarray, decrease: float) -> Point:
@@ -79,9 +100,9 @@ def _advance(point: Point, c: np.ndarray) -> Point:
     return trial
 
 
-def _newton(A: np.ndarray, g: np.ndarray, coupled: bool) -> np.ndarray:
-    """``A^-1 g`` where `A` has an inverse; it is diagonal unless the outputs are `coupled`."""
+def _inverse(A: np.ndarray, coupled: bool) -> np.ndarray:
+    """The inverse of `A`, as far as there is one; it is diagonal unless the outputs are `coupled`."""
     if coupled:
-        return np.linalg.lstsq(A, g, rcond=None)[0]
+        return np.linalg.pinv(A, hermitian=True)
     d = np.diagonal(A)
-    return np.where(d > 0, g / np.where(d > 0, d, 1), 0)
+    return np.diag(np.where(d > 0, 1 / np.where(d > 0, d, 1), 0))

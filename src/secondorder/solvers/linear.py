@@ -24,7 +24,18 @@ from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import Status, gaps_on_rows
 from secondorder.solvers.chord import NARROW, Near, chord, chord_repays, lightest
 from secondorder.solvers.minimize import Iteration, Result, descend
-from secondorder.solvers.preconditioners import Cholesky, Jacobi, Kronecker, Refreshed, cholesky_for_each
+from secondorder.solvers.preconditioners import (
+    SAMPLED as OF_BLOCK,
+)
+from secondorder.solvers.preconditioners import (
+    Blocks,
+    Cholesky,
+    Jacobi,
+    Kronecker,
+    Refreshed,
+    cholesky_for_each,
+    kronecker_if_exact,
+)
 from secondorder.solvers.steps import LineSearch
 
 CURVATURES = {"full": GaussNewton, "leading": LeadingTerm}
@@ -36,6 +47,7 @@ GATHER = 4  # multiplications a sparse entry is worth
 EIGENVECTORS = 9  # q^3 times this is the cost of all eigenvectors of a q x q matrix
 LARGEST_DENSE = 3000  # parameters of a dense Hessian
 LARGEST_GRAM = 5000  # columns of a dense Gram matrix
+LARGEST_BLOCKS = 2**24  # entries of the blocks of all classes together, or as many as X has
 WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
 SMALL = 2**14  # entries of X below which BLAS has no use for threads
 SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
@@ -44,7 +56,7 @@ SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer t
 ROWS_PER_COLUMN = 50  # a sample has at least so many
 ROWS_PER_CLASS = 10  # and about so many
 FACTORED_RTOL = 0.03  # residual of a Newton system with one output that has a Cholesky factor
-FACTOR_AT_ONCE = 60  # the same for a factor, where a Kronecker product would serve
+FACTOR_AT_ONCE = 20  # the same for a factor, where a Kronecker product would serve
 FLAT = 0.1  # part of the penalty that the curvature of all the rows left out of it may come to
 MOST = 0.5  # of the rows; more are not worth picking
 ALIKE = 10  # dense features whose norms differ by less need no scaling
@@ -381,11 +393,14 @@ def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refres
     candidates: list[tuple[float, Callable]] = []
     if solver == "auto" and q * K <= LARGEST_DENSE:
         candidates.append((hessian / product, Cholesky))
+    if solver == "auto" and K > 1 and K * q * q <= max(LARGEST_BLOCKS, n * q) and not issparse(design.X):
+        blocks = K * (min(OF_BLOCK * q, n) * q * q / 2 + 1.5 * q**3)
+        candidates.append((blocks / product, Blocks))
     if solver == "auto" and q <= LARGEST_GRAM and K > 1:
         candidates.append((gram / product, Kronecker))
     for cost, make in candidates:
         if cost <= (FACTOR_AT_ONCE if make is Cholesky and K > 1 else WORTH_AT_ONCE):
-            return Refreshed(make, cost)
+            return Refreshed(make, cost, first=kronecker_if_exact if make is Blocks else None)
     simple = Jacobi if _unscaled(design) else None
     if candidates:
         cost, make = min(candidates, key=lambda candidate: candidate[0])

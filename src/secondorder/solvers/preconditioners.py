@@ -15,10 +15,14 @@ from scipy.linalg.lapack import dpotri
 
 from secondorder.array_api import column_sums
 from secondorder.curvature import GaussNewton
+from secondorder.kernels import factors_repay
+from secondorder.kernels.threads import run
 from secondorder.models import Linear, design_matrix
 from secondorder.objective import Objective, Point
 
 SINGLE_RIDGE = 10  # roundings of float32 that a definite matrix with unit diagonal is raised by
+LEAST_BUDGET = 10.0  # products that a step may always make with an old preconditioner
+SAMPLED = 4  # rows for every column of a block that is estimated
 
 
 class Preconditioner(Protocol):
@@ -224,6 +228,57 @@ class Kronecker:
         return np.concatenate([W.ravel(), b.ravel()])
 
 
+def kronecker_if_exact(point: Point) -> Kronecker | None:
+    """`Kronecker` where all rows have the same curvature because W = 0."""
+    last = len(point.w) - point.forward.n_intercepts
+    return None if np.any(point.w[:last]) else Kronecker(point)
+
+
+class Blocks:
+    """``M = diag_k(B_kk)^-1`` from Cholesky factors of the diagonal blocks of `B`, one for each class.
+
+    A block ``sum_i H_i[k, k] z_i z_i' + penalty`` weighs every row by the curvature of its own class,
+    which differs more from class to class the better they are told apart; what one class has to do with
+    another is left out. Large sums are estimated from `SAMPLED` rows for every column, taken with
+    probabilities proportional to their weights: the factors are in float32, and a preconditioner.
+    """
+
+    def __init__(self, point: Point) -> None:
+        q = point.forward.X.shape[1]
+        B = point.forward.X.blocks(point.H.diagonal(), SAMPLED * q)
+        self._coupled = point.objective.loss.shift_invariant
+        K, penalty = len(B), point.objective.penalty.reshape(q, -1).T
+        diagonal = np.diagonal(B, axis1=1, axis2=2) + penalty
+        self._scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
+        self._U, ridge = B, np.sqrt(q) * np.finfo(np.float32).eps
+
+        def factor(k: int) -> None:
+            A = B[k] * self._scale[k]
+            A *= self._scale[k][:, None]
+            B[k] = _cholesky(A.T, ridge)[0][0].T
+
+        run(factor, [(k,) for k in range(K)])
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        V = v.reshape(-1, len(self._U)).T
+        if not self._coupled:
+            return (self._scale * self._solve(self._scale * V)).T.ravel()
+        common = V.mean(axis=0)  # equal changes of all classes, which gradients have no part in, stay apart
+        W = self._scale * self._solve(self._scale * (V - common))
+        W += np.mean(self._scale**2, axis=0) * common - W.mean(axis=0)
+        return W.T.ravel()
+
+    def _solve(self, V: np.ndarray) -> np.ndarray:
+        """``(U_k' U_k)^-1 v_k`` for the rows of `V`."""
+        if factors_repay(self._U):
+            from secondorder.kernels import blocks
+
+            V = np.ascontiguousarray(V, np.float32)
+            blocks.solve(self._U, V)
+            return V.astype(np.float64)
+        return np.stack([cho_solve((U, False), V[k], check_finite=False) for k, U in enumerate(self._U)])
+
+
 class ForEach:
     """``M_k v_k`` for the parameters v_k of several models of one output each, the columns of v."""
 
@@ -262,6 +317,8 @@ class Refreshed:
         What `make` costs, in products with the curvature.
     until : callable(Point) -> Preconditioner or None, optional
         What serves before `make` has been earned; without it `make` is called at once.
+    first : callable(Point) -> Preconditioner or None, optional
+        What serves the first step alone, where it is not None.
     """
 
     def __init__(
@@ -269,8 +326,9 @@ class Refreshed:
         make: Callable[[Point], Any],
         cost: float,
         until: Callable[[Point], Any] | None = None,
+        first: Callable[[Point], Any] | None = None,
     ) -> None:
-        self.make, self.cost, self.until = make, cost, until
+        self.make, self.cost, self.until, self._first = make, cost, until, first
         self.current: Any = None
         self._fresh = False
         self._made_in_solve = True
@@ -279,6 +337,9 @@ class Refreshed:
 
     def __call__(self, point: Point) -> Any:
         """The preconditioner to use at `point`."""
+        first, self._first = self._first and self._first(point), None
+        if first is not None:
+            return first
         self._fresh = self._spent >= self.cost
         if self._fresh:
             self.current, self._spent = self.make(point), 0.0
@@ -294,8 +355,13 @@ class Refreshed:
 
     @property
     def budget(self) -> float:
-        """The products after which a step had better end: none, unless `make` is still to be earned."""
-        return np.inf if self.current is not None else max(1.0, self.cost - self._spent)
+        """The products after which a step had better end, so that `make` is called for the next.
+
+        That is when `make` has been earned, or an old one has been used for as many as a new one costs.
+        """
+        if self.current is None:
+            return np.inf if self.until is None else max(1.0, self.cost - self._spent)
+        return np.inf if self._fresh else max(LEAST_BUDGET, self.cost)
 
     def charge(self, products: int) -> None:
         """Count products made with it."""
