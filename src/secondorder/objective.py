@@ -76,6 +76,7 @@ class Point:
     objective: Objective
     forward: Any
     known_penalty: float | None = None  # the second term of E, from whoever made the point
+    known_loss: tuple[Any, Array, OutputHessian] | None = None  # and the first with its derivatives
 
     @property
     def w(self) -> Array:
@@ -103,7 +104,7 @@ class Point:
     @cached_property
     def _loss(self) -> tuple[float | Array, Array, OutputHessian]:
         o = self.objective
-        return o.loss.evaluate(self.forward.outputs, o.y, o.s)
+        return self.known_loss or o.loss.evaluate(self.forward.outputs, o.y, o.s)
 
     @property
     def G(self) -> Array:
@@ -130,16 +131,24 @@ class Point:
         """``g'g``."""
         return dot(self.gradient, self.gradient)
 
+    @cached_property
+    def squared_slopes(self) -> float:
+        """The part of ``g'g`` in the parameters with the one penalty of `Objective.uniform`."""
+        _, m = self.objective.uniform or (0.0, len(self.objective.penalty))
+        return dot(self.gradient[:m], self.gradient[:m])
+
+    def learn(self, squared_slopes: float) -> None:
+        """Take it from whoever knows it without the gradient; the rest are the intercepts."""
+        rest = float(np.sum(self.pull[0][: self.forward.n_intercepts] ** 2))
+        vars(self).update(squared_slopes=squared_slopes, squared_gradient=squared_slopes + rest)
+
     def settled(self) -> "Point":
         """The same point, its penalty term taken from w itself and not carried along."""
-        point = Point(self.objective, self.forward)
-        if "_loss" in vars(self):
-            vars(point)["_loss"] = self._loss
-        return point
+        return Point(self.objective, self.forward, known_loss=vars(self).get("_loss", self.known_loss))
 
-    def along(self, d: Array, *change: Array) -> "Ray":
-        """The points ``w + t d``; for a linear model `change` can be ``J d``, if that is known."""
-        return Ray(self, d, self.forward.along(d, *change))
+    def along(self, d: Array) -> "Ray":
+        """The points ``w + t d``."""
+        return Ray(self, d, self.forward.along(d))
 
     def shift(self, c: Array) -> "Point":
         """The point with `c` (K,) added to the intercept, which is not penalised."""

@@ -59,7 +59,7 @@ def warmup() -> Warmup:
 def _matrices() -> Iterator[Any]:
     """A small matrix of every kind, and a wide one; the sparse ones of a few whole numbers."""
     rng = np.random.default_rng(0)
-    for dtype, shape in product((np.float64, np.float32), ((60, 5), (12, 40))):
+    for dtype, shape in product((np.float64, np.float32), ((60, 5), (12, 120))):
         X = rng.standard_normal(shape).astype(dtype)
         yield X
         yield np.asfortranarray(X)
@@ -78,6 +78,8 @@ def _fit_every_way(X: Any) -> None:
     LogisticRegression().fit(X, rows % 40)
     LogisticRegressionCV(Cs=(0.1, 1), cv=2).fit(X, rows % 2)
     s = np.ones(len(rows))
+    one = LinearProblem(X, (rows % 2).astype(float), s, Logistic(), 1, 1.0, True)
+    one.design().squared_rmatmul(s[:, None])  # which searches in spans come to after some steps
     if not issparse(X):
         _sweep(X, (rows % 2).astype(float), s)
     if isinstance(X, np.ndarray):

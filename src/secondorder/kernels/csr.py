@@ -17,11 +17,17 @@ from secondorder.kernels.threads import MULTIPLICATIONS_PER_THREAD, nonzero_boun
 
 @kernel_in_order
 def _dot(data, indices, first, last, w):
-    """``x_i' w``; in order, for vectors of gathered entries are slower to make than they save."""
-    total = w.dtype.type(0)
-    for at in range(first, last):
-        total += data[at] * w[np.uintp(indices[at]), 0]
-    return total
+    """``x_i' w`` as four sums side by side, not as vectors: these cost more to gather than they save."""
+    a = b = c = d = w.dtype.type(0)
+    whole = first + ((last - first) & ~3)
+    for at in range(first, whole, 4):
+        a += data[at] * w[np.uintp(indices[at]), 0]
+        b += data[at + 1] * w[np.uintp(indices[at + 1]), 0]
+        c += data[at + 2] * w[np.uintp(indices[at + 2]), 0]
+        d += data[at + 3] * w[np.uintp(indices[at + 3]), 0]
+    for at in range(whole, last):
+        a += data[at] * w[np.uintp(indices[at]), 0]
+    return (a + b) + (c + d)
 
 
 @kernel
@@ -69,6 +75,25 @@ def _rmatmul(data, indices, indptr, U, out, start, stop):
             _add(data, indices, indptr[i], indptr[i + 1], U[i, 0], out)
         else:
             _backward(data, indices, indptr[i], indptr[i + 1], U[i], out)
+
+
+@kernel
+def _squared_rmatmul(data, indices, indptr, U, out, start, stop):
+    for i in range(start, stop):
+        for at in range(indptr[i], indptr[i + 1]):
+            x, row = np.float64(data[at]), out[np.uintp(indices[at])]
+            for k in range(U.shape[1]):
+                row[k] += x * x * U[i, k]
+
+
+@kernel
+def _sizes(bits, unsigned, one, out, start, stop):
+    """On the bits of floats: but for the sign they are in the order of ``|x|``."""
+    smallest, largest = out[0], out[1]
+    for at in range(start, stop):
+        size = bits[at] & unsigned
+        smallest, largest = min(smallest, size - one), max(largest, size)  # that before 0 is the last
+    out[0], out[1] = smallest, largest
 
 
 @kernel
@@ -150,15 +175,53 @@ def matmul(X: csr_array, W: np.ndarray, bias: np.ndarray, mean: np.ndarray) -> n
     return S
 
 
-def rmatmul(X: csr_array, U: np.ndarray) -> np.ndarray:
-    """``X' U`` in float64 for float64 `U` (n, K), whatever the precision of `X`."""
+def rmatmul(X: csr_array, U: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """``[X - 1 mean', 1]' U`` in float64 for float64 `U` (n, K), whatever the precision of `X`."""
+    return _gathered(_partial_sums(_rmatmul, X, U), mean, U.sum(axis=0), False)
+
+
+def squared_rmatmul(X: csr_array, U: np.ndarray) -> np.ndarray:
+    """``(X * X)' U`` in float64 for float64 `U` (n, K), for an `X` without duplicates."""
+    return _partial_sums(_squared_rmatmul, X, U).sum(axis=0)
+
+
+def sizes(data: np.ndarray) -> tuple[float, float]:
+    """The smallest and the largest ``|x|`` of the entries that are not 0; infinity and 0 if all are."""
+    bits = data.view(f"u{data.itemsize}")
+    parts = list(pairwise(row_bounds(len(data), len(data))))
+    found = np.empty((len(parts), 2), bits.dtype)
+    found[:] = np.iinfo(bits.dtype).max, 0
+    one = bits.dtype.type(1)
+    unsigned = np.iinfo(bits.dtype).max >> one
+    run(
+        _sizes,
+        [(bits, bits.dtype.type(unsigned), one, o, *part) for o, part in zip(found, parts, strict=True)],
+    )
+    ends = np.array([found[:, 0].min() + one, found[:, 1].max()]).view(data.dtype)
+    return (float(ends[0]), float(ends[1])) if ends[1] else (np.inf, 0.0)
+
+
+def _partial_sums(loop: Any, X: csr_array, U: np.ndarray) -> np.ndarray:
+    """What `loop` adds up in each thread, shape (threads, p, K)."""
     parts = _parts(X, U.shape[1])
     out = np.zeros((len(parts), X.shape[1], U.shape[1]))
     run(
-        _rmatmul,
+        loop,
         [(X.data, X.indices, X.indptr, U, o, *part) for o, part in zip(out, parts, strict=True)],
     )
-    return out.sum(axis=0) if len(parts) > 1 else out[0]
+    return out
+
+
+def _gathered(parts: np.ndarray, mean: np.ndarray, sums: np.ndarray, shift_invariant: bool) -> np.ndarray:
+    """``sum of parts - mean sums'`` with `sums` as another row."""
+    _, p, n_outputs = parts.shape
+    out = np.empty((p + 1, n_outputs))
+    run(
+        _gather_parts,
+        [(parts, mean, sums, shift_invariant, out, *rows) for rows in pairwise(row_bounds(p, p * n_outputs))],
+    )
+    out[p] = sums
+    return out
 
 
 def product(
@@ -193,15 +256,6 @@ def product(
             for o, total, part in zip(partial, sums, parts, strict=True)
         ],
     )
-    total = sums.sum(axis=0, dtype=np.float64)
-    out = np.empty((len(W) + 1, W.shape[1]))
-    run(
-        _gather_parts,
-        [
-            (partial, mean, total, shift_invariant, out, *rows)
-            for rows in pairwise(row_bounds(len(W), W.size))
-        ],
-    )
-    out[-1] = total
+    out = _gathered(partial, mean, sums.sum(axis=0, dtype=np.float64), shift_invariant)
     room[key] = partial
     return out

@@ -141,16 +141,17 @@ if hasattr(os, "register_at_fork"):
 def row_bounds(n_rows: int, multiplications: int) -> np.ndarray:
     """Bounds of equal parts of the rows, as many as the work is worth threads."""
     parts = min(n_rows, multiplications // MULTIPLICATIONS_PER_THREAD)
-    if parts > 1:
-        parts = min(parts, n_threads())
     if parts <= 1:
         return np.array([0, n_rows])
+    parts = min(parts, n_threads())
     return np.linspace(0, n_rows, parts + 1).astype(np.int64)
 
 
 def nonzero_bounds(indptr: np.ndarray, multiplications: int) -> np.ndarray:
     """Bounds of parts of the rows of a CSR matrix with about equal numbers of nonzeros."""
     parts = len(row_bounds(len(indptr) - 1, multiplications)) - 1
+    if parts == 1:
+        return np.array([0, len(indptr) - 1])
     bounds = np.searchsorted(indptr, np.linspace(0, indptr[-1], parts + 1))
     bounds[0], bounds[-1] = 0, len(indptr) - 1
     return bounds.astype(np.int64)

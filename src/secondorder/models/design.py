@@ -106,7 +106,7 @@ class Design:
         self.passes += 1
         xp, m = array_namespace(D), self.mean
         if m is None or issparse(self.X):
-            XXD = sum((X * X).T @ D[rows, :] for rows, X in self._blocks(D))
+            XXD = self._squared_rmatmul(D)
         else:
             XXD = sum(((X - m) ** 2).T @ D[rows, :] for rows, X in self._blocks(D))
         if not self.intercept:
@@ -117,6 +117,11 @@ class Design:
             centred = XXD - 2 * m[:, None] * self._rmatmul(D) + m[:, None] ** 2 * sums
             XXD = xp.where(centred > ROUNDING * XXD, centred, xp.zeros_like(XXD))
         return xp.concat([XXD, sums[None, :]])
+
+    def sizes(self) -> tuple[float, float]:
+        """The smallest and the largest ``|x|`` of the entries of a sparse X that are not 0."""
+        found = np.abs(self.X.data[self.X.data != 0])
+        return float(np.min(found, initial=np.inf)), float(np.max(found, initial=0.0))
 
     def gram(self, c: np.ndarray, dtype: type = np.float64) -> np.ndarray:
         """``sum_i c_i z_i z_i'`` for weights ``c >= 0`` of shape (n,); shape (p + 1, p + 1).
@@ -212,6 +217,10 @@ class Design:
         if issparse(self.X) or self.X.dtype == U.dtype:
             return self.X.T @ U
         return sum(X.T @ U[rows, :] for rows, X in self._blocks(U))
+
+    def _squared_rmatmul(self, D: Array) -> Array:
+        """``(X * X)' D``."""
+        return sum((X * X).T @ D[rows, :] for rows, X in self._blocks(D))
 
     def uncentre(self, W: Array) -> Array:
         """`W` with the intercept that belongs to X itself in its last row, and back by `centre`."""
@@ -309,12 +318,15 @@ class CompiledDesign(Design):
 
     def rmatmul(self, U: np.ndarray) -> np.ndarray:
         """``Z' U``, float64."""
-        if "features" not in vars(self):
+        if not issparse(self.X):
             return super().rmatmul(U)
-        from secondorder.kernels import features
-
         self.passes += 1
-        ZU = features.rmatmul(self.features, U, self._centre)
+        if "features" in vars(self):
+            from secondorder.kernels import features
+
+            ZU = features.rmatmul(self.features, U, self._centre)
+        else:
+            ZU = self._kernels.rmatmul(self._X, U, self._centre)
         return ZU if self.intercept else ZU[:-1]
 
     def product(self, H: OutputHessian, W: np.ndarray) -> np.ndarray:
@@ -350,6 +362,10 @@ class CompiledDesign(Design):
 
         return gram.gram_of_rows(self._X, self._centre, self.shape[1], c, rows)
 
+    def sizes(self) -> tuple[float, float]:
+        """The smallest and the largest ``|x|`` of the entries of a sparse X that are not 0."""
+        return self._kernels.sizes(self._X.data)
+
     def gram(self, c: np.ndarray, dtype: type = np.float64) -> np.ndarray:
         """``sum_i c_i z_i z_i'`` in `dtype`, but float64 for a sparse matrix."""
         from secondorder.kernels import gram
@@ -357,7 +373,7 @@ class CompiledDesign(Design):
         if not issparse(self.X):
             self.passes += 1
             return gram.gram(self._X, self._centre, self.shape[1], c, dtype)
-        if not self._X.has_canonical_format:
+        if not self.X.has_canonical_format:
             return super().gram(c, dtype)
         self.passes += 1
         G = gram.sparse_gram(self._X, c)
@@ -429,7 +445,14 @@ class CompiledDesign(Design):
         return np.zeros(self.X.shape[1]) if self.mean is None else self.mean
 
     def _rmatmul(self, U: np.ndarray) -> np.ndarray:
+        if issparse(self.X):
+            return self._kernels.rmatmul(self._X, U, np.zeros(self.X.shape[1]))[:-1]
         return self._kernels.rmatmul(self._X, U)
+
+    def _squared_rmatmul(self, D: np.ndarray) -> np.ndarray:
+        if not (issparse(self.X) and self.X.has_canonical_format):
+            return super()._squared_rmatmul(D)
+        return self._kernels.squared_rmatmul(self._X, np.ascontiguousarray(D))
 
     def _split(self, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         p = self.X.shape[1]

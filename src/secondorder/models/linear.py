@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from secondorder.array_api import array_namespace, plus_multiple, plus_row
 from secondorder.losses import OutputHessian
 from secondorder.losses.output_hessian import Array
@@ -25,8 +27,10 @@ class Linear:
     n_outputs: int
 
     def forward(self, w: Array, X: Design) -> "LinearForward":
-        """The outputs at `w`; one pass over X."""
+        """The outputs at `w`; one pass over X, unless `w` is 0."""
         W = array_namespace(w).reshape(w, (X.shape[1], self.n_outputs))
+        if isinstance(w, np.ndarray) and not w.any():
+            return LinearForward(lambda: w, X, np.zeros((X.shape[0], self.n_outputs)))
         return LinearForward(lambda: w, X, X.matmul(W))
 
 
@@ -64,9 +68,9 @@ class LinearForward:
         """``(dJ[v])' U``: zero, as J does not depend on w."""
         return 0.0
 
-    def along(self, v: Array, change: Array | None = None) -> "LinearRay":
-        """The models at ``w + t v``; one pass over X, unless ``J v`` is given as `change`, and none per t."""
-        return LinearRay(self, v, self.jvp(v) if change is None else change)
+    def along(self, v: Array) -> "LinearRay":
+        """The models at ``w + t v``; one pass over X, and none per t."""
+        return LinearRay(self, v, self.jvp(v))
 
     def shift(self, c: Array) -> "LinearForward":
         """The model with `c` (K,) added to its intercept; no pass over X."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from secondorder.array_api import column_sums, dot
+from secondorder.array_api import column_sums
 from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace
 from secondorder.objective import Point
@@ -46,8 +46,9 @@ class Verdict(NamedTuple):
 
 def is_bounded(point: Point) -> bool:
     """Whether every parameter but a free intercept is penalised, so that `duality_gap` is a bound."""
-    last, uniform = len(point.w) - n_free_intercepts(point), point.objective.uniform
-    return bool(np.all(point.objective.penalty[:last] > 0)) if uniform is None else uniform[1] >= last
+    penalty, uniform = point.objective.penalty, point.objective.uniform
+    last = len(penalty) - n_free_intercepts(point)
+    return bool(np.all(penalty[:last] > 0)) if uniform is None else uniform[1] >= last
 
 
 def duality_gap(point: Point) -> float:
@@ -59,12 +60,12 @@ def duality_gap(point: Point) -> float:
     """
     if not (is_bounded(point) and intercept_is_solved(point)):
         return np.inf
-    last, uniform = len(point.w) - n_free_intercepts(point), point.objective.uniform
-    g = point.gradient[:last]
+    penalty, uniform = point.objective.penalty, point.objective.uniform
     with np.errstate(over="ignore"):
-        if uniform is None:
-            return float(0.5 * np.sum(g**2 / point.objective.penalty[:last]))
-        return dot(g, g) / (2 * uniform[0])
+        if uniform is not None:
+            return point.squared_slopes / (2 * uniform[0])
+        last = len(penalty) - n_free_intercepts(point)
+        return float(0.5 * np.sum(point.gradient[:last] ** 2 / penalty[:last]))
 
 
 def curvature_gap(squared_decrement: float, squared_reach: float) -> float:
@@ -183,8 +184,8 @@ class NewtonDecrement:
         return Verdict(gap, Status.CONVERGED if arrived else None, settled)
 
     def stuck(self, point: Point, promised: float, last: Verdict) -> Verdict:
-        """The verdict on a point that no step leads on from."""
-        gap = max(promised, 0.0)
+        """The verdict on a point that no step leads on from; what the last one promised holds as well."""
+        gap = min(max(promised, 0.0), last.gap if last.settled else np.inf)
         small = gap <= self.tol * abs(point.value)
         return Verdict(gap, Status.CONVERGED if small else Status.PRECISION)
 

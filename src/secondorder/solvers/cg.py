@@ -1,6 +1,5 @@
 """Preconditioned conjugate gradients, truncated."""
 
-from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -11,8 +10,6 @@ from secondorder.kernels import vector_repays
 
 # Curvature below this part of what is usual is rounding, of either sign.
 FLAT = 1e-15
-
-Inner = Callable[[np.ndarray, np.ndarray], float]
 
 
 class CGStatus(Enum):
@@ -32,9 +29,9 @@ class CGResult(NamedTuple):
     n_iter: int
     status: CGStatus
 
-    def decrease(self, b: np.ndarray, inner: Inner = dot) -> float:
+    def decrease(self, b: np.ndarray) -> float:
         """``b'x - 1/2 x'Ax``, what the quadratic model promises, without another product."""
-        return 0.5 * (inner(b, self.x) + inner(self.residual, self.x))
+        return 0.5 * (dot(b, self.x) + dot(self.residual, self.x))
 
 
 def conjugate_gradient(
@@ -46,7 +43,6 @@ def conjugate_gradient(
     rtol: float = 0.1,
     atol: float = 0.0,
     max_iter: int = 200,
-    inner: Inner = dot,
 ) -> CGResult:
     """Minimise ``1/2 x'Ax - b'x`` over ``|x|_{M^-1} <= radius``, approximately.
 
@@ -69,8 +65,6 @@ def conjugate_gradient(
         Stop at ``|r|_2 <= atol``.
     max_iter : int, default=200
         Largest number of products with `A`.
-    inner : callable(u, v) -> float, optional
-        ``u'v``, for vectors that are held in coordinates of another kind.
 
     Returns
     -------
@@ -78,8 +72,8 @@ def conjugate_gradient(
     """
     x, r = np.zeros_like(b), b.copy()
     z = r if M is None else M @ r
-    p, rr = z.copy(), inner(r, r)
-    rz = rr if M is None else inner(r, z)
+    p, rr = z.copy(), dot(r, r)
+    rz = rr if M is None else dot(r, z)
     goal = rtol**2 * rz
     xx, xp, pp = 0.0, 0.0, rz  # products of x and p in the norm of M^-1
     usual = 0.0 if M is None else 1.0  # curvature in that norm; the steepest seen, if M says nothing of it
@@ -87,7 +81,7 @@ def conjugate_gradient(
         if rz <= goal or rz <= 0.0 or rr <= atol**2:
             return CGResult(x, r, k, CGStatus.CONVERGED)
         Ap = A @ p
-        curvature = inner(p, Ap)
+        curvature = dot(p, Ap)
         usual = max(usual, curvature / pp)
         if not curvature > FLAT * usual * pp:  # NaN neither
             if np.isfinite(radius):
@@ -100,10 +94,9 @@ def conjugate_gradient(
         if xx + 2 * a * xp + a**2 * pp >= radius**2:
             t = _to_boundary(xx, xp, pp, radius)
             return CGResult(x + t * p, r - t * Ap, k + 1, CGStatus.BOUNDARY)
-        squares = _descend(x, r, p, Ap, a)
-        rr = squares if inner is dot else inner(r, r)
+        rr = _descend(x, r, p, Ap, a)
         z = r if M is None else M @ r
-        rz, previous = rr if M is None else inner(r, z), rz
+        rz, previous = rr if M is None else dot(r, z), rz
         beta = rz / previous
         xx, xp, pp = xx + 2 * a * xp + a**2 * pp, beta * (xp + a * pp), rz + beta**2 * pp
         _extend(p, z, beta)

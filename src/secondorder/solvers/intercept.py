@@ -47,7 +47,7 @@ def solve_intercept(point: Point, tol: float) -> Point:
             return point
         if inverse is not None and intercept_is_solved(point) and 0.5 * float(g @ inverse @ g) <= least:
             return point
-        inverse = _inverse(point.H.sum(), point.objective.loss.shift_invariant)
+        inverse = inverse_curvature(point.H.sum(), point.objective.loss.shift_invariant)
         c = -inverse @ g
         decrease = -0.5 * float(g @ c)
         if least < decrease <= point.value:  # more than E, which is not negative, is no promise
@@ -100,7 +100,7 @@ def _advance(point: Point, c: np.ndarray) -> Point:
     return trial
 
 
-def _inverse(A: np.ndarray, coupled: bool) -> np.ndarray:
+def inverse_curvature(A: np.ndarray, coupled: bool) -> np.ndarray:
     """The inverse of `A`, as far as there is one; it is diagonal unless the outputs are `coupled`."""
     if coupled:
         return np.linalg.pinv(A, hermitian=True)

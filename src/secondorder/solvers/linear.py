@@ -24,18 +24,18 @@ from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import Status, gaps_on_rows
 from secondorder.solvers.chord import NARROW, Near, chord, chord_repays, lightest
 from secondorder.solvers.minimize import Iteration, Result, descend
-from secondorder.solvers.preconditioners import (
-    SAMPLED as OF_BLOCK,
-)
+from secondorder.solvers.preconditioners import SAMPLED as OF_BLOCK
 from secondorder.solvers.preconditioners import (
     Blocks,
     Cholesky,
+    HalfJacobi,
     Jacobi,
     Kronecker,
     Refreshed,
     cholesky_for_each,
     kronecker_if_exact,
 )
+from secondorder.solvers.span_search import SpanSearch
 from secondorder.solvers.steps import LineSearch
 
 CURVATURES = {"full": GaussNewton, "leading": LeadingTerm}
@@ -48,6 +48,8 @@ EIGENVECTORS = 9  # q^3 times this is the cost of all eigenvectors of a q x q ma
 LARGEST_DENSE = 3000  # parameters of a dense Hessian
 LARGEST_GRAM = 5000  # columns of a dense Gram matrix
 LARGEST_BLOCKS = 2**24  # entries of the blocks of all classes together, or as many as X has
+LEAST_SEARCHED = 100  # features for which Newton's systems take more products than a search in spans
+SCALED_AFTER = 8  # steps of a search in spans after which half of Jacobi's scaling is worth its pass
 WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
 SMALL = 2**14  # entries of X below which BLAS has no use for threads
 SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
@@ -215,7 +217,8 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
             near = _curvature_nearby(problem, sample, about, start)
             result = _by_chord(problem, design, start, near, chosen, options)
         else:
-            result = _minimize(problem, design, start.ravel(), chosen, hessian, options)
+            of_solver = options | {"solver": solver}
+            result = _minimize(problem, design, start.ravel(), chosen, hessian, of_solver)
     W = result.w.reshape(-1, n_outputs)
     tall = isinstance(design.X, np.ndarray) and design.shape[1] <= min(design.shape[0], LARGEST_DENSE)
     if problem.penalty == 0 and tall:
@@ -273,6 +276,7 @@ def descend_linear(
     w: Array,
     preconditioner: Refreshed | None,
     *,
+    solver: str = "auto",
     hessian: str = "full",
     tol: float,
     **options: Any,
@@ -280,11 +284,13 @@ def descend_linear(
     """The minimum of a linear model's objective, from `w`, and the point there."""
     curvature, n_outputs = CURVATURES[hessian], objective.model.n_outputs
     coupled, penalised = objective.loss.shift_invariant, bool(np.any(objective.penalty))
+    if solver == "auto" and penalised and curvature is GaussNewton and (coupled or n_outputs == 1):
+        search = span_search(objective, preconditioner, tol)
+        if search is not None:
+            return descend(objective, w, step=search, tol=tol, **options)
     # With one output a factor stays so good that a product reduces the residual more than a new step would.
     factored = preconditioner is not None and preconditioner.make in (Cholesky, cholesky_for_each)
-    in_row_space = preconditioner is None and penalised and features_repay(objective.X.X, n_outputs)
-    # In coordinates of the row space float64 costs no more.
-    single = coupled and n_outputs > 2 and not in_row_space
+    single = coupled and n_outputs > 2
     lean = curvature is GaussNewton and penalised
     fast = SingleGaussNewton if single else GaussNewton
     return descend(
@@ -294,13 +300,28 @@ def descend_linear(
         fallback=GaussNewton if lean else None,
         step=LineSearch(
             preconditioner=preconditioner,
-            in_row_space=in_row_space,
             tol=tol if coupled else tol / n_outputs,
             rtol=FACTORED_RTOL if factored and not coupled else LineSearch.rtol,
         ),
         tol=tol,
         **options,
     )
+
+
+def span_search(objective: Objective, preconditioner: Refreshed | None, tol: float) -> SpanSearch | None:
+    """The steps for a penalised model of a sparse X, with one convex loss and no factor.
+
+    Dense features, or few, may be so ill-conditioned that it takes thousands of steps, where conjugate
+    gradients on one quadratic after the other end by what rounding leaves of them, or by their number.
+    """
+    X = objective.X.X
+    if not issparse(X) or X.shape[1] < LEAST_SEARCHED:
+        return None
+    if preconditioner is None:
+        if features_repay(X, objective.model.n_outputs):
+            return SpanSearch(in_row_space=True, tol=tol)
+        return SpanSearch(Refreshed(HalfJacobi, SCALED_AFTER, until=lambda point: None), tol=tol)
+    return SpanSearch(Refreshed(Jacobi, SCALED_AFTER), tol=tol) if preconditioner.make is Jacobi else None
 
 
 def without_flat_rows(point: Point) -> Point:
@@ -416,19 +437,9 @@ def _unscaled(design: Design) -> bool:
     """
     X = design.X
     if issparse(X):
-        smallest, largest = _sizes(X.data)
+        smallest, largest = design.sizes()
         return largest > UNEQUAL * smallest
     ones = np.ones((X.shape[0], 1))
     norms = np.sqrt(design.squared_rmatmul(ones))
     norms = norms[norms > 0]
     return norms.size > 0 and np.max(norms) > ALIKE * np.min(norms)
-
-
-def _sizes(data: np.ndarray) -> tuple[float, float]:
-    """The smallest and the largest ``|x|`` of the entries that are not 0."""
-    smallest, largest, block = np.inf, 0.0, 2**20
-    for start in range(0, len(data), block):
-        sizes = np.abs(data[start : start + block])
-        smallest = min(smallest, float(np.min(sizes, where=sizes > 0, initial=np.inf)))
-        largest = max(largest, float(np.max(sizes)))
-    return smallest, largest

@@ -135,7 +135,8 @@ def minimize(
     That is for a convex objective; for others `judge` says when to end. After every step the intercepts
     are solved exactly on the outputs at hand, which makes `secondorder.solvers.certificate.duality_gap` a
     bound. An iteration makes one forward and one backward pass over X besides the products and the
-    preconditioner, and one more with a `secondorder.solvers.row_space_system.RowSpaceSystem`.
+    preconditioner; each step of a `secondorder.solvers.span_search.SpanSearch` makes both, or one of two
+    reads in coordinates of the row space.
 
     Parameters
     ----------

@@ -282,7 +282,7 @@ class _Path:
         if preconditioner is not None:
             preconditioner.begin()
         w = np.broadcast_to(W, (self.small.shape[1], K)).ravel()
-        result, point = descend_linear(objective, w, preconditioner, **options)
+        result, point = descend_linear(objective, w, preconditioner, solver=self.solver, **options)
         W = point.w.reshape(-1, K)
         if self.space is None:
             gaps, values = gaps_of_models(point) if several else ([result.gap], [result.value])
@@ -310,7 +310,8 @@ class _Path:
         if self.space is None:
             chosen = choose_preconditioner(self.design, problem.n_outputs, self.solver)
         objective = problem.objective(self.design)
-        return descend_linear(objective, found.w, chosen, history=found.history, **self.options)
+        options = self.options | {"solver": self.solver, "history": found.history}
+        return descend_linear(objective, found.w, chosen, **options)
 
     def _cells(self, part: LinearProblem, group: Sequence[Fold], solved: "_Solved") -> list[Cell]:
         """The solutions of the folds that were solved together."""

@@ -12,7 +12,6 @@ from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.cg import CGResult, CGStatus, conjugate_gradient
 from secondorder.solvers.intercept import n_free_intercepts
 from secondorder.solvers.preconditioners import Refreshed
-from secondorder.solvers.row_space_system import RowSpaceSystem
 
 # Without a bound of the gap the decrease promised by the model is the certificate: it has to be right.
 UNCERTIFIED_RTOL = 1e-3
@@ -49,9 +48,6 @@ class LineSearch:
     Parameters
     ----------
     preconditioner : Refreshed, optional
-    in_row_space : bool, default=False
-        Whether the system is solved as a `RowSpaceSystem`, for a linear model with one penalty on all
-        features and no preconditioner.
     tol : float, default=0
         Relative gap ``(E - E*) / E`` beyond which a residual is not worth reducing.
     rtol : float, default=0.25
@@ -63,7 +59,6 @@ class LineSearch:
     """
 
     preconditioner: Refreshed | None = None
-    in_row_space: bool = False
     tol: float = 0.0
     rtol: float = 0.25
     max_products: int = 1000
@@ -80,40 +75,37 @@ class LineSearch:
         b = -point.gradient
         gap = duality_gap(point) / abs(point.value) if point.value else np.inf
         rtol = min(self.rtol, gap**0.25) if np.isfinite(gap) else UNCERTIFIED_RTOL
-        system = RowSpaceSystem(curvature, b) if self.in_row_space else None
-        A, b, inner = (curvature, b, dot) if system is None else (system, system.b, system.inner)
         if exact:
             cg = CGResult(M @ b, np.zeros_like(b), 0, CGStatus.CONVERGED)
         else:
             cg = conjugate_gradient(
-                A,
+                curvature,
                 b,
                 M=M,
                 rtol=rtol,
-                atol=0.5 * self._target(point),
+                atol=0.5 * gradient_to_reach(point, self.tol),
                 max_iter=int(max_products),
-                inner=inner,
             )
         if self.preconditioner is not None:
             self.preconditioner.charge(cg.n_iter)
-        ray = point.along(cg.x) if system is None else point.along(system.lift(cg.x), system.outputs(cg.x))
-        trial, t, n_trials = minimize_along(ray, -inner(b, cg.x))
+        trial, t, n_trials = minimize_along(point.along(cg.x), -dot(b, cg.x))
         return Step(
             trial.settled(),
             t,
             t > 0.0,
-            cg.decrease(b, inner),
+            cg.decrease(b),
             cg.n_iter,
             cg.status,
             n_trials,
         )
 
-    def _target(self, point: Point) -> float:
-        """The gradient norm at which `duality_gap` is sure to be at most `tol` times E."""
-        penalty, uniform = point.objective.penalty, point.objective.uniform
-        last = len(point.w) - n_free_intercepts(point)
-        least = np.min(penalty[:last]) if uniform is None or uniform[1] < last else uniform[0]
-        return float(np.sqrt(2 * least * self.tol * abs(point.value)))
+
+def gradient_to_reach(point: Point, tol: float) -> float:
+    """The gradient norm at which `duality_gap` is sure to be at most `tol` times E."""
+    penalty, uniform = point.objective.penalty, point.objective.uniform
+    last = len(penalty) - n_free_intercepts(point)
+    least = np.min(penalty[:last]) if uniform is None or uniform[1] < last else uniform[0]
+    return float(np.sqrt(2 * least * tol * abs(point.value)))
 
 
 def minimize_along(ray: Ray, slope: float) -> tuple[Point, float, int]:

@@ -1,0 +1,342 @@
+"""Nonlinear conjugate gradients: E is minimised over the span of the gradient and of the last step.
+
+A step of conjugate gradients for Newton's system reads X once, and so does one that goes on from the
+minimum of E itself, found on the outputs at hand: the curvature is then never out of date, and no
+solve has to be begun anew. Where outputs are cheap next to a pass over X, it takes half the passes.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from secondorder.array_api import dot
+from secondorder.kernels import pointwise_repays
+from secondorder.losses.output_hessian import OutputHessian
+from secondorder.objective import Point
+from secondorder.solvers.cg import CGStatus
+from secondorder.solvers.intercept import inverse_curvature, n_free_intercepts
+from secondorder.solvers.preconditioners import Refreshed
+from secondorder.solvers.steps import Step, gradient_to_reach
+
+EXACT = 0.01  # part of the first promised decrease that may be left in a span
+EVALUATIONS = 30  # at most, in a span
+NEAR = 0.9  # part of the gradient to reach at which steps end
+SINGULAR = 1e-12  # relative size of the smallest curvature that counts in a span
+
+
+class Vector(NamedTuple):
+    """Weights of the features in some coordinates, and the outputs (n, K) they give."""
+
+    coordinates: np.ndarray
+    outputs: np.ndarray
+
+
+class Downhill(NamedTuple):
+    """A direction of descent, and the norm of the gradient."""
+
+    direction: Callable[[], Vector]
+    norm: float
+
+
+class Lowest(NamedTuple):
+    """The minimum in a span: coefficients of the directions, change of intercepts, outputs and their loss."""
+
+    a: np.ndarray
+    shift: np.ndarray
+    outputs: np.ndarray
+    loss: Any
+    penalty: float
+    promised: float
+    n_trials: int
+
+
+class SpanSearch:
+    """Steps of nonlinear conjugate gradients until the gradient has come down by `rtol`.
+
+    For a linear model with a penalty on all features and a convex loss of one model. It remembers from one
+    call to the next where it was, so every descent has one of its own.
+
+    Parameters
+    ----------
+    preconditioner : Refreshed, optional
+    in_row_space : bool, default=False
+        Whether vectors are held as in `RowCoordinates`; then there is no preconditioner.
+    tol : float, default=0
+        Relative gap to reach.
+    rtol : float, default=0.1
+    max_products : int, default=1000
+        Largest number of steps in one call.
+    """
+
+    initial_scale = 1.0
+
+    def __init__(
+        self,
+        preconditioner: Refreshed | None = None,
+        in_row_space: bool = False,
+        tol: float = 0.0,
+        rtol: float = 0.1,
+        max_products: int = 1000,
+    ) -> None:
+        self.preconditioner, self.in_row_space = preconditioner, in_row_space
+        self.tol, self.rtol, self.max_products = tol, rtol, max_products
+        self._walk: _Walk | None = None
+
+    def __call__(self, point: Point, curvature: Any, scale: float) -> Step:
+        """The point that some steps lead to."""
+        walk = self._walk
+        if walk is None or walk.point is not point:
+            space = (
+                RowCoordinates(point) if self.in_row_space else FeatureCoordinates(point, self.preconditioner)
+            )
+            walk = self._walk = _Walk(point, space)
+        goal, n_steps, n_trials, promised = 0.0, 0, 0, 0.0
+        status = CGStatus.MAX_ITER
+        while n_steps < self.max_products:
+            downhill = walk.downhill()
+            if downhill.norm <= goal:
+                status = CGStatus.CONVERGED
+                break
+            lowest = walk.advance(downhill, 1e-6 * self.tol)
+            goal = max(goal or self.rtol * downhill.norm, NEAR * gradient_to_reach(walk.point, self.tol))
+            n_steps, n_trials, promised = n_steps + 1, n_trials + lowest.n_trials, promised + lowest.promised
+            if not np.any(lowest.a):
+                break
+        return Step(walk.point, 1.0, walk.point is not point, promised, n_steps, status, n_trials)
+
+
+class _Walk:
+    """Where the steps have come, the last of them, and the next direction if it is known."""
+
+    def __init__(self, point: Point, space: Any) -> None:
+        self.point, self.space = point, space
+        self.here = space.of(point)
+        self.last: list[Vector] = []
+        self._downhill: Downhill | None = None
+
+    def downhill(self) -> Downhill:
+        """The way down from here, found once."""
+        if self._downhill is None:
+            self._downhill = self.space.downhill(self.point, self.here)
+        return self._downhill
+
+    def advance(self, downhill: Downhill, tol: float) -> Lowest:
+        """Go to the minimum over the plane, with intercepts solved to `tol`."""
+        directions = [downhill.direction(), *self.last]
+        vectors, inner = [self.here, *directions], self.space.inner
+        Q = np.array(
+            [[inner(u, v) if i <= j else 0.0 for j, v in enumerate(vectors)] for i, u in enumerate(vectors)]
+        )
+        Q += np.triu(Q, 1).T
+        lowest = lowest_in_span(self.point, np.stack([d.outputs for d in directions]), Q, tol)
+        if np.any(lowest.a):
+            step = _combined(lowest.a, directions)
+            here = self.here = Vector(*(u + v for u, v in zip(self.here, step, strict=True)))
+            point, space = self.point, self.space
+            intercept = space.intercept = space.intercept + lowest.shift
+            forward = replace(
+                point.forward, parameters=lambda: space.parameters(here, intercept), outputs=lowest.outputs
+            )
+            self.point = Point(point.objective, forward, lowest.penalty, lowest.loss)
+            self.last, self._downhill = [step], None
+        return lowest
+
+
+def _combined(a: Iterable[float], vectors: Sequence[Vector]) -> Vector:
+    """``sum_j a_j v_j``."""
+    parts = []
+    for arrays in zip(*vectors, strict=True):
+        total, *others = (a_j * part for a_j, part in zip(a, arrays, strict=True))
+        for other in others:
+            total += other
+        parts.append(total)
+    return Vector(*parts)
+
+
+class FeatureCoordinates:
+    """Weights as they are, with zeros for the intercepts."""
+
+    def __init__(self, point: Point, preconditioner: Refreshed | None) -> None:
+        self._preconditioner = preconditioner
+        self._design, self._objective, self._K = (
+            point.forward.X,
+            point.objective,
+            point.forward.outputs.shape[1],
+        )
+        self._last = len(point.w) - n_free_intercepts(point)
+        self.intercept = point.w[self._last :]
+
+    def of(self, point: Point) -> Vector:
+        """The weights at `point`."""
+        v = point.w.copy()
+        v[self._last :] = 0.0
+        return Vector(v, point.forward.outputs)
+
+    def downhill(self, point: Point, here: Vector) -> Downhill:
+        """The way down from `point`."""
+
+        def direction() -> Vector:
+            v = -self._preconditioned(point)
+            v[self._last :] = 0.0
+            return Vector(v, self._design.matmul(v.reshape(-1, self._K)))
+
+        return Downhill(direction, float(np.sqrt(point.squared_slopes)))
+
+    def _preconditioned(self, point: Point) -> np.ndarray:
+        """The gradient in another metric."""
+        if self._preconditioner is None:
+            return point.gradient
+        M = self._preconditioner(point)
+        self._preconditioner.charge(1)
+        return point.gradient if M is None else M @ point.gradient
+
+    def inner(self, u: Vector, v: Vector) -> float:
+        """``sum_j penalty_j u_j v_j``."""
+        return self._objective.penalty_product(u.coordinates, v.coordinates)
+
+    def parameters(self, v: Vector, intercept: np.ndarray) -> np.ndarray:
+        """The parameters of the model."""
+        return np.concatenate([v.coordinates[: self._last], intercept])
+
+
+class RowCoordinates:
+    """Weights ``a W_0 + (X - 1 m')' R`` with those of a first point, held as R (n, K) and a.
+
+    Gradients have this form, for ``W`` has, and so no vector of all features is made. With one penalty on
+    all features and ``T = (X - 1 m') V`` the outputs,
+
+        g   is  R: G + penalty R,  a: penalty a
+        T_g =   (X - 1 m') (X - 1 m')' R_g + a_g T_0
+        u'v =   a_u (a_v |W_0|^2 + R_v . T_0) + R_u . T_v
+
+    so a step reads X once, feature by feature.
+    """
+
+    def __init__(self, point: Point) -> None:
+        self._design, self._K = point.forward.X, point.forward.outputs.shape[1]
+        self._penalty = float(point.objective.penalty[0])
+        last = len(point.w) - n_free_intercepts(point)
+        self.intercept, self._W = point.w[last:], point.w[:last]
+        self._S = point.forward.outputs - (self.intercept if len(self.intercept) else 0.0)
+        self._square = dot(self._W, self._W)
+
+    def of(self, point: Point) -> Vector:
+        """The weights at the first point."""
+        return Vector(np.append(np.zeros(self._S.size), 1.0), self._S)
+
+    def downhill(self, point: Point, here: Vector) -> Downhill:
+        """The way down from `point`, which learns its gradient's norm."""
+        v = -self._penalty * here.coordinates
+        R = self._rows(v)
+        R -= point.G
+        T = self._design.row_gram_product(R)
+        if self._square > 0:
+            T += v[-1] * self._S
+        direction = Vector(v, T)
+        square = max(self._inner(direction, direction), 0.0)
+        point.learn(square)
+        return Downhill(lambda: direction, float(np.sqrt(square)))
+
+    def inner(self, u: Vector, v: Vector) -> float:
+        """``penalty u'v``."""
+        return self._penalty * self._inner(u, v)
+
+    def parameters(self, v: Vector, intercept: np.ndarray) -> np.ndarray:
+        """The parameters of the model; one pass over X."""
+        W = self._design.rmatmul(self._rows(v.coordinates)).ravel()
+        W[: len(self._W)] += v.coordinates[-1] * self._W
+        W[len(self._W) :] = intercept
+        return W
+
+    def _rows(self, v: np.ndarray) -> np.ndarray:
+        return v[:-1].reshape(-1, self._K)
+
+    def _inner(self, u: Vector, v: Vector) -> float:
+        """``u'v``."""
+        a, b = u.coordinates[-1], v.coordinates[-1]
+        of_rows = dot(u.coordinates[:-1], v.outputs.ravel())
+        if self._square == 0:
+            return of_rows
+        return of_rows + a * (b * self._square + dot(v.coordinates[:-1], self._S.ravel()))
+
+
+def lowest_in_span(point: Point, Z: np.ndarray, Q: np.ndarray, tol: float) -> Lowest:
+    """The minimum of E over ``w + sum_j a_j d_j`` and all intercepts, nearly, by Newton's method.
+
+    It is safeguarded by halving. Outputs are combined as the parameters are, so X is not read.
+
+    Parameters
+    ----------
+    point : Point
+    Z : array of shape (m, n, K)
+        The outputs of the directions.
+    Q : array of shape (m + 1, m + 1)
+        ``sum_j penalty_j u_j v_j`` for w and the directions.
+    tol : float
+        Part of E that solved intercepts may still gain.
+    """
+    o, m, K = point.objective, len(Z), n_free_intercepts(point)
+    coupled, S = o.loss.shift_invariant, point.forward.outputs
+    loss: tuple[Any, Any, OutputHessian] = (None, point.G, point.H)
+    a, outputs = np.zeros(m + K), S
+    value = float(sum(point.losses)) + Q[0, 0] / 2
+    penalty, promised, rounding = Q[0, 0] / 2, np.inf, 16 * np.finfo(float).eps
+    n_trials = 0
+    while n_trials < EVALUATIONS:
+        _, G, H = loss
+        slopes, sums, A = curvature_in_span(G, H, Z)
+        g = np.append(slopes + Q[1:, 0] + Q[1:, 1:] @ a[:m], np.sum(G, axis=0)[:K])
+        of_outputs = H.sum()[:K, :K]
+        B = np.block([[A + Q[1:, 1:], sums[:, :K]], [sums[:, :K].T, of_outputs]])
+        step = -_solve(B, g)
+        if coupled and K:  # equal changes of all outputs change nothing
+            step[m:] -= np.mean(step[m:])
+        decrease = -0.5 * float(g @ step)
+        if n_trials == 0:
+            promised = decrease
+        elif (
+            decrease <= EXACT * promised
+            and 0.5 * g[m:] @ inverse_curvature(of_outputs, coupled) @ g[m:] <= tol * value
+        ):
+            break
+        while n_trials < EVALUATIONS:
+            n_trials += 1
+            b = a + step
+            trial = S + (b[:m] @ Z.reshape(m, -1)).reshape(S.shape)
+            if K:
+                trial += b[m:]
+            found = o.loss.evaluate(trial, o.y, o.s)
+            of_penalty = Q[0, 0] / 2 + b[:m] @ (Q[1:, 0] + Q[1:, 1:] @ b[:m] / 2)
+            new = float(np.sum(found[0])) + of_penalty
+            if new <= value + rounding * abs(value):
+                break
+            step = step / 2
+        else:
+            break
+        a, value, loss, outputs, penalty = b, new, found, trial, of_penalty
+    return Lowest(a[:m], a[m:], outputs, loss, penalty, promised, n_trials)
+
+
+def curvature_in_span(
+    G: np.ndarray, H: OutputHessian, Z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For `Z` (m, n, K): ``z_a . G`` (m,), column sums of ``H z_a`` (m, K), and ``z_a . H z_b`` (m, m)."""
+    if pointwise_repays(Z[0]):
+        from secondorder.kernels import span
+
+        return span.curvature(H.d, H.u, H.shift_invariant, G, Z)
+    HZ = np.stack([H @ z for z in Z])
+    flat = Z.reshape(len(Z), -1)
+    return flat @ G.ravel(), HZ.sum(axis=1), flat @ HZ.reshape(flat.shape).T
+
+
+def _solve(B: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """``B^-1 g`` for a positive semidefinite B, whatever the units of its rows."""
+    diagonal = B.diagonal()
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
+    values, vectors = np.linalg.eigh(B * (scale[:, None] * scale))
+    kept = values > SINGULAR * values[-1]
+    inverse = np.where(kept, 1 / np.where(kept, values, 1), 0)
+    return scale * (vectors @ (inverse * (vectors.T @ (scale * g))))
