@@ -163,14 +163,14 @@ def test_cholesky_inverts_the_curvature_of_outputs_that_sum_to_0(compiled, seed,
 @settings(max_examples=20)
 def test_blocks_of_all_rows_are_those_of_the_hessian(seed, K):
     """`Blocks` inverts each, but for equal changes of all classes; compiled loops do it in float32."""
-    X, y = blobs(seed, n=20, p=4, K=K)
-    designs = Design(X, True, np.ones(20)), CompiledDesign(X, True, np.ones(20))
-    penalty = np.full((5, K), 0.1)
+    X, y = blobs(seed, n=40, p=12, K=K)
+    designs = Design(X, True, np.ones(40)), CompiledDesign(X, True, np.ones(40))
+    penalty = np.full((13, K), 0.1)
     penalty[-1] = 0
-    w, v = np.random.default_rng(seed).standard_normal((2, 5, K))
+    w, v = np.random.default_rng(seed).standard_normal((2, 13, K)) / 3
     w, v = w.ravel(), (v - v.mean(axis=1, keepdims=True)).ravel()
     for design in designs:
-        point = Objective(Linear(K), Softmax(), design, y, np.ones(20), penalty.ravel()).at(w)
+        point = Objective(Linear(K), Softmax(), design, y, np.ones(40), penalty.ravel()).at(w)
         B = GaussNewton(point).dense()
         inverse = np.column_stack([np.linalg.solve(B[k::K, k::K], v[k::K]) for k in range(K)])
         inverse -= inverse.mean(axis=1, keepdims=True)

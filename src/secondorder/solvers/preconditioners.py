@@ -266,10 +266,19 @@ class Blocks:
         self._scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
         self._U, ridge = B, np.sqrt(q) * np.finfo(np.float32).eps
 
-        def factor(k: int) -> None:
+        def scaled(k: int) -> np.ndarray:
             A = B[k] * self._scale[k]
             A *= self._scale[k][:, None]
-            B[k] = _cholesky(A.T, ridge)[0][0].T
+            return A
+
+        def factor(k: int) -> None:
+            A = scaled(k)
+            A.flat[:: q + 1] = 1 + ridge
+            try:
+                B[k] = _factor_in_place(A).T
+            except LinAlgError:
+                A = np.triu(scaled(k))
+                B[k] = _cholesky(A + np.triu(A, 1).T, 100 * ridge)[0][0].T
 
         run(factor, [(k,) for k in range(K)])
 
