@@ -27,6 +27,7 @@ from secondorder.solvers import (
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.linear import SOLVERS, LinearProblem, choose_preconditioner
+from secondorder.solvers.preconditioners import HalfJacobi
 from secondorder.solvers.steps import minimize_along
 
 seeds = st.integers(0, 2**32 - 1)
@@ -104,7 +105,7 @@ def test_solved_intercepts_have_no_gradient_and_cost_no_pass(problem):
         assert np.max(np.abs(solved.gradient[-K:])) <= 1e-6 * (1 + point.value)
 
 
-@pytest.mark.parametrize("make", [None, Jacobi, Cholesky, Kronecker, Blocks])
+@pytest.mark.parametrize("make", [None, Jacobi, HalfJacobi, Cholesky, Kronecker, Blocks])
 @pytest.mark.parametrize("loss", ["softmax", "logistic"])
 @given(seed=seeds, intercept=st.booleans())
 @settings(max_examples=15)
@@ -125,7 +126,7 @@ def test_a_preconditioner_changes_the_path_not_the_optimum(make, loss, seed, int
     np.testing.assert_allclose(result.value, plain.value, rtol=1e-12)
 
 
-@pytest.mark.parametrize("make", [Jacobi, Cholesky, Kronecker, Blocks])
+@pytest.mark.parametrize("make", [Jacobi, HalfJacobi, Cholesky, Kronecker, Blocks])
 @given(seed=seeds, intercept=st.booleans())
 @settings(max_examples=25)
 def test_preconditioners_are_symmetric_positive_definite(make, seed, intercept):

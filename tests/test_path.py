@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 from secondorder.curvature import GaussNewton
 from secondorder.losses import Logistic, Softmax
 from secondorder.solvers import Status, fit_linear, path
-from secondorder.solvers.chord import chord
+from secondorder.solvers.chord import Seen, chord
 from secondorder.solvers.linear import FLAT, LinearProblem, without_flat_rows
 from secondorder.solvers.path import Fold, fit_path
 from secondorder.solvers.span import Solution, best_in_span
@@ -101,6 +101,26 @@ def test_tall_problems_of_few_features(together, dtype, monkeypatch):
             np.testing.assert_allclose(cell.result.value, own.value, rtol=2 * tol)
             S = X[fold.held_out] @ cell.result.w[:8] + cell.result.w[8]
             np.testing.assert_allclose(cell.outputs[:, 0], S, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_folds", [0, 3])
+def test_what_is_known_belongs_to_the_curvature_at_hand(n_folds, monkeypatch):
+    """The distance of outputs from where the curvature was taken is never understated."""
+    X, y, s, problem = sample(9, 40_000, 8, 2)
+
+    def seen(objective, start, near, **options):
+        if isinstance(start, Seen):
+            distance = np.max(np.abs(start.outputs - near.outputs), axis=0)
+            assert np.all(start.moved >= distance * (1 - 1e-12))
+            starts.append(start)
+        return chord(objective, start, near, **options)
+
+    starts = []
+    monkeypatch.setattr(path, "chord", seen)
+    folds = folds_of(40_000, 3)[:n_folds]
+    for stage in fit_path(3 * X, y, s, np.geomspace(1e3, 1e-2, 30), folds=folds, tol=1e-4, **problem):
+        assert stage.whole.status is Status.CONVERGED
+    assert len(starts) > 10
 
 
 def test_folds_come_out_the_same_together_and_one_by_one(monkeypatch):

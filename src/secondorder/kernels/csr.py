@@ -197,8 +197,10 @@ def sizes(data: np.ndarray) -> tuple[float, float]:
         _sizes,
         [(bits, bits.dtype.type(unsigned), one, o, *part) for o, part in zip(found, parts, strict=True)],
     )
+    if not found[:, 1].any():
+        return np.inf, 0.0
     ends = np.array([found[:, 0].min() + one, found[:, 1].max()]).view(data.dtype)
-    return (float(ends[0]), float(ends[1])) if ends[1] else (np.inf, 0.0)
+    return float(ends[0]), float(ends[1])
 
 
 def _partial_sums(loop: Any, X: csr_array, U: np.ndarray) -> np.ndarray:

@@ -150,6 +150,7 @@ def _row_gram(X, mean, B, out, start, stop):
 @kernel
 def _curvatures(D, u, pairs, i, rows, C):
     """``C[t, r] = H[k, m]`` of row ``i + r`` for every pair t of outputs, k and m."""
+    tiny = TINY if C.itemsize == 4 else np.float32(0)
     for t in range(len(pairs)):
         k, m, c = pairs[t, 0], pairs[t, 1], C[t]
         if k == m:
@@ -159,7 +160,7 @@ def _curvatures(D, u, pairs, i, rows, C):
             for r in range(rows):
                 c[r] = -u[i + r, k] * u[i + r, m]
         for r in range(rows):
-            if abs(c[r]) < TINY:
+            if abs(c[r]) < tiny:
                 c[r] = 0
         for r in range(rows, len(c)):
             c[r] = 0

@@ -18,7 +18,7 @@ from secondorder.solvers.preconditioners import ScaledCholesky
 STEPS = 8  # at most
 DEPTH = 3  # steps combined
 SLOW = 0.1  # part of the decrease last promised that makes another Hessian worth its sweep
-TRUSTED = 0.01  # part of the least curvature that rounding may come to
+ROUNDED = 0.01  # part of the least curvature that rounding may come to
 NARROW = 16  # columns for which a Hessian costs no more than a sweep
 
 
@@ -62,7 +62,8 @@ class Metric:
         """An upper bound of ``z_i' B^-1 z_i`` for all rows; infinite if rounding may have a part in B."""
         inverse = self.B.inverse()
         condition = float(np.max(self.diagonal * np.diagonal(inverse)))
-        if not self.B.exact or condition * len(inverse) > TRUSTED / np.finfo(float).eps:
+        rounding = condition * len(inverse) * np.finfo(float).eps
+        if not self.B.exact or rounding > ROUNDED or not np.all(self.diagonal > 0):
             return np.inf
         return float(self.extent @ np.abs(inverse) @ self.extent)
 
@@ -78,7 +79,7 @@ class Metric:
         reach = grown * self.squared_reach
         if np.isfinite(reach) and flattest > 0:
             reach = min(reach, 1 / flattest)
-        return curvature_gap(grown * promised, reach)
+        return curvature_gap(grown * float(promised), reach)
 
 
 class Seen(NamedTuple):
@@ -165,11 +166,11 @@ def chord(
         g[:n_penalised] += penalty * W[:n_penalised]
         step = -np.column_stack([m.B @ column for m, column in zip(near_by, g.T, strict=True)])
         promised = -np.sum(g * step, axis=0)
-        if k and not np.all(promised < last):
+        if steps and not np.all(promised < last):
             break
         values = seen.losses + 0.5 * penalty * np.sum(W[:n_penalised] ** 2, axis=0)
-        flattest = near.lightest * np.exp(-seen.largest) / (1 + np.exp(-seen.largest)) ** 2
-        bounds = zip(near_by, promised, seen.moved, flattest, strict=True)
+        flat = flattest(near.lightest, seen.largest)
+        bounds = zip(near_by, promised, seen.moved, flat, strict=True)
         gaps = np.array([metric.gap(*of) for metric, *of in bounds])
         sums = float(np.sum(values)), float(np.linalg.norm(g)), float(np.sum(gaps))
         history.append(Iteration(k, *sums, design.passes, 0, float(k > 0)))
@@ -195,6 +196,11 @@ def lightest(s: np.ndarray) -> float:
     """The least positive weight."""
     least = float(np.min(s))
     return least if least > 0 else float(np.min(s[s > 0]))
+
+
+def flattest(lightest: float, largest: np.ndarray) -> np.ndarray:
+    """The least second derivative of the loss of a row, where outputs are at most `largest` in size."""
+    return lightest * np.exp(-largest) / (1 + np.exp(-largest)) ** 2
 
 
 def metrics(near: Near, objective: Objective) -> list[Metric]:

@@ -103,6 +103,6 @@ def _advance(point: Point, c: np.ndarray) -> Point:
 def inverse_curvature(A: np.ndarray, coupled: bool) -> np.ndarray:
     """The inverse of `A`, as far as there is one; it is diagonal unless the outputs are `coupled`."""
     if coupled:
-        return np.linalg.pinv(A, hermitian=True)
+        return np.linalg.pinv(A, rcond=len(A) * np.finfo(float).eps, hermitian=True)
     d = np.diagonal(A)
     return np.diag(np.where(d > 0, 1 / np.where(d > 0, d, 1), 0))

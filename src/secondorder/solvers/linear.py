@@ -58,6 +58,9 @@ SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer t
 ROWS_PER_COLUMN = 50  # a sample has at least so many
 ROWS_PER_CLASS = 10  # and about so many
 FACTORED_RTOL = 0.03  # residual of a Newton system with one output that has a Cholesky factor
+WORTH_A_CHORD = (
+    10  # products for which one output has a factor without waiting, and Newton's method by sweeps
+)
 FACTOR_AT_ONCE = 20  # the same for a factor, where a Kronecker product would serve
 FLAT = 0.1  # part of the penalty that the curvature of all the rows left out of it may come to
 MOST = 0.5  # of the rows; more are not worth picking
@@ -213,8 +216,15 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
         result = _solve_in_row_space(problem, design, start, hessian, options)
     else:
         chosen = choose_preconditioner(design, n_outputs, solver)
-        if sample is not None and chosen is not None and chosen.make is Cholesky and not chosen.until:
-            near = _curvature_nearby(problem, sample, about, start)
+        if (
+            chosen is not None
+            and chosen.make is Cholesky
+            and chosen.cost <= WORTH_A_CHORD
+            and hessian == "full"
+            and options["max_iter"] > 0
+            and chord_repays(problem.objective(design))
+        ):
+            near = None if sample is None else _curvature_nearby(problem, sample, about, start)
             result = _by_chord(problem, design, start, near, chosen, options)
         else:
             of_solver = options | {"solver": solver}
@@ -245,11 +255,8 @@ def _by_chord(
     options: dict[str, Any],
 ) -> Result:
     """The minimum for a tall X from a `start` near it, by single sweeps if they get there."""
-    objective = problem.objective(design)
-    if not chord_repays(objective):
-        return _minimize(problem, design, start.ravel(), chosen, "full", options)
     try:
-        found = chord(objective, start, near, **options)
+        found = chord(problem.objective(design), start, near, **options)
     except FloatingPointError:  # for which the other way has the words
         return _minimize(problem, design, start.ravel(), chosen, "full", options)
     if found.arrived(options["tol"]):
@@ -420,7 +427,7 @@ def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refres
     if solver == "auto" and q <= LARGEST_GRAM and K > 1:
         candidates.append((gram / product, Kronecker))
     for cost, make in candidates:
-        if cost <= (FACTOR_AT_ONCE if make is Cholesky and K > 1 else WORTH_AT_ONCE):
+        if cost <= (WORTH_AT_ONCE if make is not Cholesky else FACTOR_AT_ONCE if K > 1 else WORTH_A_CHORD):
             return Refreshed(make, cost, first=kronecker_if_exact if make is Blocks else None)
     simple = Jacobi if _unscaled(design) else None
     if candidates:

@@ -33,8 +33,8 @@ from secondorder.solvers.preconditioners import (
 from secondorder.solvers.span import Solution, best_in_span
 
 TOGETHER_BYTES = 160_000_000  # of memory for the folds solved together
-ROUNDING = 1e-15  # of a sum, relative to the larger of two whose difference it is
-OLD = 3  # steps of a chord that ask for another curvature
+ROUNDING = 1e-14  # of a sum, relative to the larger of two whose difference it is
+OLD = 3  # sweeps of a chord, beyond which it asks for another curvature
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
 SEARCH_ARRAYS = 12  # of the size of the outputs that it takes beside them
@@ -147,7 +147,7 @@ class _Path:
         few = self.separate and len(self.groups) == 1
         self.weights = _weights(problem.s, self.groups[0]) if few else None  # for all stages
         self.near: list[Near] = []
-        self.known: list[Seen] = []  # what the last sweeps have found
+        self.known: list[Seen | np.ndarray] = []  # the last solutions
         self.trail: list[Solution] = []  # the last on all rows, newest first
         self.trails: list[list[Solution]] = [[] for _ in self.groups]
         self.w: np.ndarray | None = None  # the last one in the variables of X
@@ -174,37 +174,40 @@ class _Path:
     def _by_chords(self, problem: LinearProblem) -> Stage:
         """The stage for a tall X of few features, where the whole is solved as one of the folds."""
         cells: list[Cell] = []
-        first = not self.near
-        starts: Sequence[Any] = self._look_around(problem) if first else self.known
-        self.known = []
-        for g, (group, start, near) in enumerate(zip(self.groups, starts, self.near, strict=True)):
+        if not self.near:
+            self._look_around(problem)
+        for g, group in enumerate(self.groups):
             part = self._part(problem, group)
-            if g or not first:
-                self.small.passes = 0
-            found = chord(part.objective(self.small), start, near, **self.options)
-            self.known.append(found.seen)
+            found = chord(part.objective(self.small), self.known[g], self.near[g], **self.options)
             solved = self._solved_by(found, part, g)
+            self.near[g] = found.near
+            self.known[g] = solved.solution.W
+            if len(self.groups) == 1 and found.arrived(self.options["tol"]):
+                self.known[g] = found.seen  # with the outputs of all models
             cells += self._cells(part, group, solved)
             if g == 0:
-                point, steps = self._first(problem, solved), len(found.history)
-        if steps > OLD:
+                point, n_sweeps = self._first(problem, solved), len(found.history)
+                old = n_sweeps > OLD or not found.arrived(self.options["tol"])
+            self.small.passes = 0
+        if old:
             self.near = self._near(point.forward.outputs, self.near[0].extent, self.near[0].lightest)
-            self.known = [seen._replace(moved=np.full_like(seen.moved, np.inf)) for seen in self.known]
+            self.known = [_moved(known) for known in self.known]
         result = cells[0].result
         self.w = result.w
         return Stage(problem.penalty, result, point, cells[1:])
 
-    def _look_around(self, problem: LinearProblem) -> list[np.ndarray]:
-        """Where every group starts, which is at the solution on all rows; with the curvature there."""
+    def _look_around(self, problem: LinearProblem) -> None:
+        """Where every group starts, which is at the solution on all rows, and the curvature there."""
         whole = solve(problem, None, self.solver, "full", callback=None, **self.options)
         self.small.passes, w = whole.passes, self.small.centre(whole.w[:, None])
         seen, near = look_around(problem.objective(self.small), w)
         self.near = self._near(seen.outputs, near.extent, near.lightest)
-        return [np.repeat(w, len(group), axis=1) for group in self.groups]
+        self.known = [np.repeat(w, len(group), axis=1) for group in self.groups]
 
     def _near(self, outputs: np.ndarray, extent: np.ndarray, lightest: float) -> list[Near]:
         """The curvature of the models of every group, where all rows have the `outputs` (n, 1)."""
         problem, design = self.problem, self.small
+        design.passes += 1  # over the rows that one or the other fold leaves out
         c = problem.loss.evaluate(outputs, problem.y, problem.s)[2].d[:, 0]
         left_out = [[np.flatnonzero(fold.counts == 0) for fold in group] for group in self.groups]
         parts = [[design.gram_of_rows(c, rows) for rows in group] for group in left_out]
@@ -374,3 +377,8 @@ class _Path:
 def _weights(s: Array, group: Sequence[Fold]) -> Array:
     """The weights of the rows in each of some folds, shape (n, len(group))."""
     return s[:, None] * np.column_stack([fold.counts for fold in group])
+
+
+def _moved(known: Seen | np.ndarray) -> Seen | np.ndarray:
+    """The same seen from elsewhere, nobody knows how far."""
+    return known._replace(moved=np.full_like(known.moved, np.inf)) if isinstance(known, Seen) else known

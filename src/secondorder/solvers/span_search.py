@@ -1,8 +1,8 @@
 """Nonlinear conjugate gradients: E is minimised over the span of the gradient and of the last step.
 
-A step of conjugate gradients for Newton's system reads X once, and so does one that goes on from the
-minimum of E itself, found on the outputs at hand: the curvature is then never out of date, and no
-solve has to be begun anew. Where outputs are cheap next to a pass over X, it takes half the passes.
+A step goes on from the minimum of E itself, found on the outputs at hand: the curvature is never out of
+date, and no solve has to be begun anew. It reads X forward and backward, as a product with the curvature
+does, or in coordinates of the row space once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 
 from secondorder.array_api import dot
 from secondorder.kernels import pointwise_repays
@@ -211,7 +212,8 @@ class RowCoordinates:
         T_g =   (X - 1 m') (X - 1 m')' R_g + a_g T_0
         u'v =   a_u (a_v |W_0|^2 + R_v . T_0) + R_u . T_v
 
-    so a step reads X once, feature by feature.
+    so a step reads X once, feature by feature. Where rounding may have hidden much of a gradient's norm,
+    the gradient itself tells it.
     """
 
     def __init__(self, point: Point) -> None:
@@ -221,6 +223,9 @@ class RowCoordinates:
         self.intercept, self._W = point.w[last:], point.w[:last]
         self._S = point.forward.outputs - (self.intercept if len(self.intercept) else 0.0)
         self._square = dot(self._W, self._W)
+        entries = self._design.X.data if issparse(self._design.X) else np.ravel(self._design.X)
+        squares = float(entries @ entries)  # the largest eigenvalue of X X' is no larger
+        self._rounding = np.finfo(float).eps * (squares + self._square)
 
     def of(self, point: Point) -> Vector:
         """The weights at the first point."""
@@ -235,9 +240,11 @@ class RowCoordinates:
         if self._square > 0:
             T += v[-1] * self._S
         direction = Vector(v, T)
-        square = max(self._inner(direction, direction), 0.0)
-        point.learn(square)
-        return Downhill(lambda: direction, float(np.sqrt(square)))
+        square = self._inner(direction, direction)
+        hidden = self._rounding * dot(v, v)
+        if hidden <= 0.1 * square:
+            point.learn(square + hidden)
+        return Downhill(lambda: direction, float(np.sqrt(point.squared_slopes)))
 
     def inner(self, u: Vector, v: Vector) -> float:
         """``penalty u'v``."""
