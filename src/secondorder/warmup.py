@@ -80,6 +80,11 @@ def _fit_every_way(X: Any) -> None:
     s = np.ones(len(rows))
     one = LinearProblem(X, (rows % 2).astype(float), s, Logistic(), 1, 1.0, True)
     one.design().squared_rmatmul(s[:, None])  # which searches in spans come to after some steps
+    if issparse(X):
+        design = one.design()
+        design.rmatmul(
+            design.row_gram_product(np.ones((len(rows), 3)))
+        )  # by features, as searches for text do
     if not issparse(X):
         _sweep(X, (rows % 2).astype(float), s)
     if isinstance(X, np.ndarray):
