@@ -59,7 +59,7 @@ class Optimality(NamedTuple):
         """Assert that the `result` tells the truth within a factor of 1.5, and is certified to `tol`."""
         # Making the coefficients of the classes sum to 0 lowers value and gap by the same amount.
         gained = result.value - self.value
-        gained *= gained > 1e-11 * self.value
+        gained *= gained > 1e-12 * self.value
         claimed, found = result.gap**0.5, (self.gap + gained) ** 0.5
         assert abs(claimed - found) <= 0.22 * claimed + (self.rounding + 1e-3 * tol * self.value) ** 0.5
         assert -1e-9 <= (result.value - self.value) / self.value <= tol + 1e-9

@@ -184,9 +184,9 @@ class NewtonDecrement:
         return Verdict(gap, Status.CONVERGED if arrived else None, settled)
 
     def stuck(self, point: Point, promised: float, last: Verdict) -> Verdict:
-        """The verdict on a point that no step leads on from; what the last one promised holds as well."""
-        gap = min(max(promised, 0.0), last.gap if last.settled else np.inf)
-        small = gap <= self.tol * abs(point.value)
+        """The verdict on a point that no step leads on from."""
+        gap = max(promised, 0.0)
+        small = last.settled and gap <= self.tol * abs(point.value)
         return Verdict(gap, Status.CONVERGED if small else Status.PRECISION)
 
     def worthwhile(self, point: Point, promised: float) -> bool:

@@ -227,6 +227,9 @@ def descend(
             if not useful:
                 continue
         elif stuck:
+            # Where the objective is convex, negative curvature is rounding: the step before knew more.
+            if taken.cg_status is CGStatus.NEGATIVE_CURVATURE:
+                promised = min(promised, verdict.gap)
             verdict = judge.stuck(point, promised, verdict)
             break
         before, point, scale = point.forward.outputs, taken.point, taken.scale
