@@ -108,12 +108,12 @@ def test_what_is_known_belongs_to_the_curvature_at_hand(n_folds, monkeypatch):
     """The distance of outputs from where the curvature was taken is never understated."""
     X, y, s, problem = sample(9, 40_000, 8, 2)
 
-    def seen(objective, start, near, **options):
+    def seen(objective, start, near, look, **options):
         if isinstance(start, Seen):
             distance = np.max(np.abs(start.outputs - near.outputs), axis=0)
             assert np.all(start.moved >= distance * (1 - 1e-12))
             starts.append(start)
-        return chord(objective, start, near, **options)
+        return chord(objective, start, near, look, **options)
 
     starts = []
     monkeypatch.setattr(path, "chord", seen)

@@ -127,7 +127,7 @@ def _gram_of_rows(X, mean, root, index, A, B, out, start, stop):
         rows = min(width, stop - i)
         for r in range(rows):
             x, a = X[index[i + r]], A[r]
-            w[r] = root[index[i + r]]
+            w[r] = root[i + r]
             for j in range(X.shape[1]):
                 a[j] = x[j]
         _load(A, mean, w, 0, rows, B)
@@ -235,7 +235,8 @@ def gram_of_rows(
     B = _buffer(n_columns, np.float64)
     affordable = max(1, len(index) // len(B))
     parts = list(pairwise(np.linspace(0, len(index), min(n_threads(), affordable) + 1).astype(np.int64)))
-    out, root, A = np.zeros((len(parts), len(B), len(B))), np.sqrt(c), np.empty((B.shape[1], X.shape[1]))
+    out, A = np.zeros((len(parts), len(B), len(B))), np.empty((B.shape[1], X.shape[1]))
+    root = np.sqrt(c[index])
     run(
         _gram_of_rows,
         [(X, mean, root, index, A.copy(), B.copy(), o, *part) for o, part in zip(out, parts, strict=True)],

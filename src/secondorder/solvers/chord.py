@@ -18,6 +18,7 @@ from secondorder.solvers.preconditioners import ScaledCholesky
 STEPS = 8  # at most
 DEPTH = 3  # steps combined
 SLOW = 0.1  # part of the decrease last promised that makes another Hessian worth its sweep
+FAR = 1000  # times the gap asked for: where curvature from elsewhere promises that, it is not good for long
 ROUNDED = 0.01  # part of the least curvature that rounding may come to
 NARROW = 16  # columns for which a Hessian costs no more than a sweep
 
@@ -119,6 +120,7 @@ def chord(
     objective: Objective,
     start: np.ndarray | Seen,
     near: Near | None = None,
+    look: Callable[[np.ndarray], tuple[Seen, Near]] | None = None,
     *,
     tol: float,
     max_iter: int,
@@ -137,7 +139,10 @@ def chord(
     start : array of shape (q, K), or Seen
         The latter where a sweep has been there, for whatever penalty.
     near : Near, optional
-        Of these models. One model gets its own where it begins, and new ones where steps are slow.
+        Of these models.
+    look : callable(W) -> (Seen, Near), optional
+        What is seen at W, with the curvature there: for a start without `near`, or too far from it. One
+        model has `look_around`, and asks for more where steps are slow.
     tol : float
     max_iter : int
         Largest number of steps, if it is less than `STEPS`.
@@ -147,16 +152,17 @@ def chord(
     penalty, n_penalised = objective.penalty[0], design.X.shape[1]
     seen, W = (start, start.W) if isinstance(start, Seen) else (None, start)
     alone, narrow = s.shape[1] == 1, len(W) <= NARROW
-    last, slow = np.full(s.shape[1], np.inf), False
+    last, again = np.full(s.shape[1], np.inf), False
     steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     history: list[Iteration] = []
     for k in range(min(STEPS, max_iter) + 1):
-        if near is None or (alone and k > 0 and (narrow or slow)):
-            seen, near = look_around(objective, W)
+        looked = near is None or again
+        if near is None or again:
+            seen, near = look(W) if look else look_around(objective, W)
             steps = []
         elif not len(near.outputs):
-            *found, extent = design.logistic_sweep(objective.y, s, W, np.zeros((len(s), 1)))
-            seen = Seen(W, *found)._replace(moved=np.zeros(s.shape[1]))
+            seen, extent = sweep_around(objective, W)
+            seen = seen._replace(moved=np.zeros(s.shape[1]))
             near = near._replace(outputs=seen.outputs[:, :1], extent=extent)
         elif seen is None:
             seen = Seen(W, *design.logistic_sweep(objective.y, s, W, near.outputs)[:5])
@@ -180,6 +186,8 @@ def chord(
         if best.arrived(tol):
             break
         slow = len(steps) > 0 and promised[0] > SLOW * last[0]
+        far = look is not None and k == 0 and not looked and np.any(promised > FAR * tol * values)
+        again = bool(far or (alone and (narrow or slow)))
         steps.append((W, step, g))
         last, W, seen = promised, _combined(steps[-DEPTH:]), None
     return best
@@ -190,6 +198,13 @@ def look_around(objective: Objective, w: np.ndarray) -> tuple[Seen, Near]:
     s = objective.s.reshape(-1, 1)
     losses, g, D, S, extent = objective.X.logistic_curved_sweep(objective.y, s, w)
     return Seen(w, losses, g, S, np.zeros(1), np.max(np.abs(S), axis=0)), Near([D], lightest(s), S, extent)
+
+
+def sweep_around(objective: Objective, W: np.ndarray) -> tuple[Seen, np.ndarray]:
+    """The models at `W`, with no outputs near by to compare with; and the extent of ``z``."""
+    s = objective.s.reshape(len(objective.s), -1)
+    *found, extent = objective.X.logistic_sweep(objective.y, s, W, np.zeros((len(s), 1)))
+    return Seen(W, *found)._replace(moved=np.full(s.shape[1], np.inf)), extent
 
 
 def lightest(s: np.ndarray) -> float:

@@ -202,7 +202,7 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
     whole = w is not None or problem.penalty == 0 or hessian != "full" or options["max_iter"] == 0
     sample = None if whole else problem.sample()
     if sample is not None:
-        found = solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
+        found = solve_sample(sample, solver)
         w = found.w if found.status is Status.CONVERGED else None
         about = sample.design()
         passes, mean = math.ceil(found.passes * sample.X.shape[0] / problem.X.shape[0]), about.mean
@@ -234,6 +234,11 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
     if problem.penalty == 0 and tall:
         W = shortest(design, W)
     return replace(result, w=design.uncentre(W).ravel())
+
+
+def solve_sample(sample: LinearProblem, solver: str) -> Result:
+    """The solution of the problem for a sample of the rows, no better than that makes sense."""
+    return solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
 
 
 def _curvature_nearby(

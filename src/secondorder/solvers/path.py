@@ -1,7 +1,9 @@
 """The solutions for many penalties, on all rows and on parts of them, each started from those nearby."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,9 +12,9 @@ from secondorder.losses import Logistic, Loss
 from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace, design_matrix
 from secondorder.models.linear import LinearForward
-from secondorder.objective import Point
+from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import DualityGaps, Status, gaps_of_models, gaps_on_rows
-from secondorder.solvers.chord import Chord, Near, Seen, chord, chord_repays, look_around, metrics
+from secondorder.solvers.chord import Chord, Near, Seen, chord, chord_repays, lightest, metrics, sweep_around
 from secondorder.solvers.linear import (
     LinearProblem,
     blas_at_rest,
@@ -20,6 +22,7 @@ from secondorder.solvers.linear import (
     descend_linear,
     product_cost,
     solve,
+    solve_sample,
     worth_reducing,
 )
 from secondorder.solvers.minimize import Iteration, Result
@@ -34,7 +37,6 @@ from secondorder.solvers.span import Solution, best_in_span
 
 TOGETHER_BYTES = 160_000_000  # of memory for the folds solved together
 ROUNDING = 1e-14  # of a sum, relative to the larger of two whose difference it is
-OLD = 3  # sweeps of a chord, beyond which it asks for another curvature
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
 SEARCH_ARRAYS = 12  # of the size of the outputs that it takes beside them
@@ -146,7 +148,11 @@ class _Path:
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
         few = self.separate and len(self.groups) == 1
         self.weights = _weights(problem.s, self.groups[0]) if few else None  # for all stages
-        self.near: list[Near] = []
+        if self.chords:
+            self.left_out = [[np.flatnonzero(fold.counts == 0) for fold in group] for group in self.groups]
+            every = np.concatenate([rows for group in self.left_out for rows in group])
+            self.once = bool(np.all(np.bincount(every, minlength=n) == 1))  # each row by one fold
+        self.near: list[Near | None] = [None for _ in self.groups]
         self.known: list[Seen | np.ndarray] = []  # the last solutions
         self.trail: list[Solution] = []  # the last on all rows, newest first
         self.trails: list[list[Solution]] = [[] for _ in self.groups]
@@ -174,11 +180,14 @@ class _Path:
     def _by_chords(self, problem: LinearProblem) -> Stage:
         """The stage for a tall X of few features, where the whole is solved as one of the folds."""
         cells: list[Cell] = []
-        if not self.near:
-            self._look_around(problem)
+        if not self.known:
+            w = self._rough_solution(problem)
+            self.known = [np.repeat(w, len(group), axis=1) for group in self.groups]
         for g, group in enumerate(self.groups):
             part = self._part(problem, group)
-            found = chord(part.objective(self.small), self.known[g], self.near[g], **self.options)
+            objective = part.objective(self.small)
+            look = partial(self._look_around, objective) if g == 0 else None
+            found = chord(objective, self.known[g], self.near[g], look, **self.options)
             solved = self._solved_by(found, part, g)
             self.near[g] = found.near
             self.known[g] = solved.solution.W
@@ -186,33 +195,36 @@ class _Path:
                 self.known[g] = found.seen  # with the outputs of all models
             cells += self._cells(part, group, solved)
             if g == 0:
-                point, n_sweeps = self._first(problem, solved), len(found.history)
-                old = n_sweeps > OLD or not found.arrived(self.options["tol"])
+                point = self._first(problem, solved)
             self.small.passes = 0
-        if old:
-            self.near = self._near(point.forward.outputs, self.near[0].extent, self.near[0].lightest)
-            self.known = [_moved(known) for known in self.known]
         result = cells[0].result
         self.w = result.w
         return Stage(problem.penalty, result, point, cells[1:])
 
-    def _look_around(self, problem: LinearProblem) -> None:
-        """Where every group starts, which is at the solution on all rows, and the curvature there."""
-        whole = solve(problem, None, self.solver, "full", callback=None, **self.options)
-        self.small.passes, w = whole.passes, self.small.centre(whole.w[:, None])
-        seen, near = look_around(problem.objective(self.small), w)
-        self.near = self._near(seen.outputs, near.extent, near.lightest)
-        self.known = [np.repeat(w, len(group), axis=1) for group in self.groups]
+    def _rough_solution(self, problem: LinearProblem) -> np.ndarray:
+        """Where every group starts (q, 1): the solution on a sample of the rows, or on all."""
+        sample = problem.sample()
+        if sample is None:
+            found = solve(problem, None, self.solver, "full", callback=None, **self.options)
+        else:
+            found = solve_sample(sample, self.solver)
+        self.small.passes = math.ceil(found.passes * (sample or problem).X.shape[0] / problem.X.shape[0])
+        return self.small.centre(found.w[:, None])
+
+    def _look_around(self, objective: Objective, W: np.ndarray) -> tuple[Seen, Near]:
+        """The first group at `W`, and the curvature of every group where the first model is there."""
+        seen, extent = sweep_around(objective, W)
+        near = self._near(np.ascontiguousarray(seen.outputs[:, :1]), extent, lightest(self.problem.s))
+        self.near = list(near)
+        return seen, near[0]
 
     def _near(self, outputs: np.ndarray, extent: np.ndarray, lightest: float) -> list[Near]:
         """The curvature of the models of every group, where all rows have the `outputs` (n, 1)."""
         problem, design = self.problem, self.small
         design.passes += 1  # over the rows that one or the other fold leaves out
         c = problem.loss.evaluate(outputs, problem.y, problem.s)[2].d[:, 0]
-        left_out = [[np.flatnonzero(fold.counts == 0) for fold in group] for group in self.groups]
-        parts = [[design.gram_of_rows(c, rows) for rows in group] for group in left_out]
-        times = np.bincount(np.concatenate([rows for group in left_out for rows in group]), minlength=len(c))
-        whole = sum(part for group in parts for part in group) if np.all(times == 1) else design.gram(c)
+        parts = [[design.gram_of_rows(c, rows) for rows in group] for group in self.left_out]
+        whole = sum(part for group in parts for part in group) if self.once else design.gram(c)
 
         def curvature(fold: Fold, part: np.ndarray) -> np.ndarray:
             if np.max(fold.counts) > 1:
@@ -378,7 +390,3 @@ def _weights(s: Array, group: Sequence[Fold]) -> Array:
     """The weights of the rows in each of some folds, shape (n, len(group))."""
     return s[:, None] * np.column_stack([fold.counts for fold in group])
 
-
-def _moved(known: Seen | np.ndarray) -> Seen | np.ndarray:
-    """The same seen from elsewhere, nobody knows how far."""
-    return known._replace(moved=np.full_like(known.moved, np.inf)) if isinstance(known, Seen) else known
