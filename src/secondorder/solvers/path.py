@@ -389,4 +389,3 @@ class _Path:
 def _weights(s: Array, group: Sequence[Fold]) -> Array:
     """The weights of the rows in each of some folds, shape (n, len(group))."""
     return s[:, None] * np.column_stack([fold.counts for fold in group])
-
