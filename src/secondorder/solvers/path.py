@@ -84,7 +84,9 @@ def fit_path(
     The solution on all rows starts from the best combination of those for the penalties before; that on
     a fold from the best one of the new solution on all rows and of the older ones of both. All use one
     preconditioner. Folds of two classes are solved together, as columns of one product with X, and a wide
-    dense X is reduced to its row space once. A fold is a weight for each row, no copy of rows.
+    dense X is reduced to its row space once. Where it is, or where X is tall, all rows are one more fold of
+    two classes, and every fold starts from its own older solutions. A fold is a weight for each row, no
+    copy of rows.
 
     Parameters
     ----------
@@ -120,6 +122,9 @@ class _Solved(NamedTuple):
     values: Sequence[float] | np.ndarray
 
 
+NOTHING = Solution(np.zeros((1, 1)), np.zeros((1, 1)))
+
+
 class _Path:
     """What one stage leaves to the next: the reduced problem, the preconditioners and the last solutions."""
 
@@ -142,7 +147,7 @@ class _Path:
         self.chords = (
             factored and not self.searches and not self.space and chord_repays(problem.objective(self.small))
         )
-        if self.chords:
+        if self.chords or (self.space is not None and self.separate):
             folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]  # the whole is the first
         self.groups = [folds[i : i + together] for i in range(0, len(folds), together)]
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
@@ -165,9 +170,10 @@ class _Path:
             return self._without_penalty(problem)
         if self.chords:
             return self._by_chords(problem)
-        trail = self.trail or [Solution(np.zeros((1, 1)), np.zeros((1, 1)))]
-        mix = [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
-        whole = self._solve(problem, trail, mix, self.preconditioner)
+        if self.space is not None and self.separate:
+            return self._in_row_space(problem)
+        trail = self.trail or [NOTHING]
+        whole = self._solve(problem, trail, _onwards(trail), self.preconditioner)
         point, newest = Point(whole.point.objective, whole.point.forward), whole.solution
         if self.space is not None and not self.space.faithful:
             point = problem.objective(self.design).at(whole.result.w)
@@ -176,6 +182,26 @@ class _Path:
         cells = [cell for g in range(len(self.groups)) for cell in self._group(problem, g, newest)]
         self.trail, self.w = [newest, *self.trail[:2]], result.w
         return Stage(penalty, result, point, cells)
+
+    def _in_row_space(self, problem: LinearProblem) -> Stage:
+        """The stage for a wide dense X of two classes, where the whole is solved as one of the folds."""
+        cells: list[Cell] = []
+        steps: tuple[Iteration, ...] = ()
+        if not self.trails[0]:
+            whole = self._solve(problem, [NOTHING], [1.0], self.preconditioner)
+            steps, self.trails = whole.result.history, [[whole.solution] for _ in self.groups]
+        for g, group in enumerate(self.groups):
+            part, own = self._part(problem, group), self.trails[g]
+            solved = self._solve(part, own, _onwards(own), self.of_groups[g], steps)
+            own[:] = [solved.solution, *own[:2]]
+            cells += self._cells(part, group, solved)
+            if g == 0:
+                point = self._first(problem, solved)
+        result = cells[0].result
+        if self.space is not None and not self.space.faithful:
+            point = problem.objective(self.design).at(self.design.centre(result.w[:, None]).ravel())
+        self.w = result.w
+        return Stage(problem.penalty, result, point, cells[1:])
 
     def _by_chords(self, problem: LinearProblem) -> Stage:
         """The stage for a tall X of few features, where the whole is solved as one of the folds."""
@@ -384,6 +410,11 @@ class _Path:
             result = solved(replace(problem, s=problem.s * fold.counts), whole.w)
             cells.append(Cell(result, outputs(result).forward.outputs[fold.held_out]))
         return Stage(0.0, whole, outputs(whole), cells)
+
+
+def _onwards(trail: Sequence[Solution]) -> list[float]:
+    """The combination of the last solutions, newest first, that goes on as they came."""
+    return [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
 
 
 def _weights(s: Array, group: Sequence[Fold]) -> Array:
