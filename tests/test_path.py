@@ -123,11 +123,14 @@ def test_what_is_known_belongs_to_the_curvature_at_hand(n_folds, monkeypatch):
     assert len(starts) > 10
 
 
-def test_folds_come_out_the_same_together_and_one_by_one(monkeypatch):
-    X, y, s, problem = sample(0, 200, 5, 2)
+@pytest.mark.parametrize(
+    ("limit", "p", "sparse"), [("TOGETHER_BYTES", 5, False), ("CACHED_BYTES", 150, True)]
+)
+def test_folds_come_out_the_same_together_and_one_by_one(limit, p, sparse, monkeypatch):
+    X, y, s, problem = sample(0, 200, p, 2, sparse)
     folds = folds_of(200, 4)
     together = list(fit_path(X, y, s, PENALTIES, folds=folds, tol=1e-12, **problem))
-    monkeypatch.setattr(path, "TOGETHER_BYTES", 0)
+    monkeypatch.setattr(path, limit, 0)
     for a, b in zip(together, fit_path(X, y, s, PENALTIES, folds=folds, tol=1e-12, **problem), strict=True):
         for one, other in zip(a.folds, b.folds, strict=True):
             np.testing.assert_allclose(one.result.value, other.result.value, rtol=1e-11)

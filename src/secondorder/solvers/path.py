@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 
 from secondorder.losses import Logistic, Loss
 from secondorder.losses.output_hessian import Array
@@ -36,6 +37,7 @@ from secondorder.solvers.preconditioners import (
 from secondorder.solvers.span import Solution, best_in_span
 
 TOGETHER_BYTES = 160_000_000  # of memory for the folds solved together
+CACHED_BYTES = 2**20  # of parameters that the products of a sparse X reach quickly
 ROUNDING = 1e-14  # of a sum, relative to the larger of two whose difference it is
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
@@ -141,7 +143,8 @@ class _Path:
         n, K = problem.X.shape[0], problem.n_outputs
         self.searches = SEARCH * n * K <= product_cost(self.small, K)
         room = TOGETHER_BYTES // (8 * n * (ARRAYS + SEARCH_ARRAYS * self.searches))
-        together = max(1, room) if self.separate else 1
+        cached = not issparse(problem.X) or 8 * self.small.shape[1] * len(folds) <= CACHED_BYTES
+        together = max(1, room) if self.separate and cached else 1
         self.preconditioner = choose_preconditioner(self.small, problem.n_outputs, solver)
         factored = self.preconditioner is not None and self.preconditioner.make is Cholesky
         self.chords = (
