@@ -14,7 +14,7 @@ class Curvature(LinearOperator):
 
     def __init__(self, point: Point) -> None:
         self.point = point
-        super().__init__(np.dtype(np.float64), (point.w.shape[0],) * 2)
+        super().__init__(np.dtype(np.float64), (point.objective.penalty.shape[0],) * 2)
 
     def _adjoint(self) -> "Curvature":
         return self
