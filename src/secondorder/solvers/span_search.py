@@ -15,6 +15,7 @@ from scipy.sparse import issparse
 from secondorder.array_api import dot
 from secondorder.kernels import pointwise_repays
 from secondorder.losses.output_hessian import OutputHessian
+from secondorder.models.design import FEW
 from secondorder.objective import Point
 from secondorder.solvers.cg import CGStatus
 from secondorder.solvers.intercept import inverse_curvature, n_free_intercepts
@@ -24,6 +25,8 @@ from secondorder.solvers.steps import Step, gradient_to_reach
 EXACT = 0.01  # part of the first promised decrease that may be left in a span
 EVALUATIONS = 30  # at most, in a span
 NEAR = 0.9  # part of the gradient to reach at which steps end
+HEAVY = 0.1  # part of the sum of squares of X that makes a feature heavy
+MOST_HEAVY = 4  # weights of heavy features in a span
 SINGULAR = 1e-12  # relative size of the smallest curvature that counts in a span
 
 
@@ -125,7 +128,7 @@ class _Walk:
 
     def advance(self, downhill: Downhill, tol: float) -> Lowest:
         """Go to the minimum over the plane, with intercepts solved to `tol`."""
-        directions = [downhill.direction(), *self.last]
+        directions = [downhill.direction(), *self.last, *self.space.heavy]
         vectors, inner = [self.here, *directions], self.space.inner
         Q = np.array(
             [[inner(u, v) if i <= j else 0.0 for j, v in enumerate(vectors)] for i, u in enumerate(vectors)]
@@ -157,7 +160,10 @@ def _combined(a: Iterable[float], vectors: Sequence[Vector]) -> Vector:
 
 
 class FeatureCoordinates:
-    """Weights as they are, with zeros for the intercepts."""
+    """Weights as they are, with zeros for the intercepts.
+
+    The few weights of features that are nearly all of X, like one that is constant, are in every span.
+    """
 
     def __init__(self, point: Point, preconditioner: Refreshed | None) -> None:
         self._preconditioner = preconditioner
@@ -168,6 +174,8 @@ class FeatureCoordinates:
         )
         self._last = len(point.w) - n_free_intercepts(point)
         self.intercept = point.w[self._last :]
+        heavy = [j * self._K + k for j in heavy_features(self._design.X) for k in range(self._K)]
+        self.heavy = [self._unit(j) for j in heavy] if len(heavy) <= MOST_HEAVY else []
 
     def of(self, point: Point) -> Vector:
         """The weights at `point`."""
@@ -193,6 +201,12 @@ class FeatureCoordinates:
         self._preconditioner.charge(1)
         return point.gradient if M is None else M @ point.gradient
 
+    def _unit(self, j: int) -> Vector:
+        """The unit vector of one weight."""
+        v = np.zeros(self._last + len(self.intercept))
+        v[j] = 1.0
+        return Vector(v, self._design.matmul(v.reshape(-1, self._K)))
+
     def inner(self, u: Vector, v: Vector) -> float:
         """``sum_j penalty_j u_j v_j``."""
         return self._objective.penalty_product(u.coordinates, v.coordinates)
@@ -215,6 +229,8 @@ class RowCoordinates:
     so a step reads X once, feature by feature. Where rounding may have hidden much of a gradient's norm,
     the gradient itself tells it.
     """
+
+    heavy: Sequence[Vector] = ()
 
     def __init__(self, point: Point) -> None:
         self._design, self._K = point.forward.X, point.forward.outputs.shape[1]
@@ -267,6 +283,15 @@ class RowCoordinates:
         if self._square == 0:
             return of_rows
         return of_rows + a * (b * self._square + dot(v.coordinates[:-1], self._S.ravel()))
+
+
+def heavy_features(X: Any) -> np.ndarray:
+    """The features that hold much of a sparse X, by some of its rows; none for a dense one."""
+    if not issparse(X):
+        return np.empty(0, np.intp)
+    some = X[:: max(1, X.shape[0] // FEW)]
+    squares = np.bincount(some.indices, weights=np.square(some.data, dtype=float), minlength=X.shape[1])
+    return np.flatnonzero(squares > HEAVY * np.sum(squares))
 
 
 def lowest_in_span(point: Point, Z: np.ndarray, Q: np.ndarray, tol: float) -> Lowest:
