@@ -356,3 +356,22 @@ def test_zero_tolerance_ends_at_rounding(n_classes, solver, optimality):
     assert not text or "Raise tol" in text
     point = optimality(model, X, y)
     assert point.gap <= 1e-15 * point.value
+
+
+@pytest.mark.parametrize(("offset", "counts"), [(0.0, False), (100.0, False), (1e6, True)])
+def test_rounding_of_coefficients_to_float32_is_told_where_it_counts(offset, counts):
+    X = (features(300, 4) + offset).astype(np.float32)
+    y = X[:, 0] - offset + np.random.default_rng(1).logistic(size=300) > 0
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        model = LogisticRegression(tol=1e-6).fit(X, y)
+    assert any("coef_" in str(warning.message) for warning in seen) == counts
+    assert model.result_.status is Status.CONVERGED
+
+
+def test_a_warm_start_from_what_is_not_finite_begins_anew():
+    X, y = features(100, 3), np.arange(100) % 2
+    model = LogisticRegression(warm_start=True).fit(X, y)
+    expected = model.coef_.copy()
+    model.coef_[0, 0] = np.nan
+    np.testing.assert_array_equal(model.fit(X, y).coef_, expected)

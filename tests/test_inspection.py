@@ -111,7 +111,7 @@ def test_what_cannot_be_drawn_is_refused(model):
 
 def test_a_pipeline_is_asked_for_its_last_step(model, data):
     pipeline = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=[1.0], cv=3)).fit(*data)
-    with pytest.raises(TypeError, match=r"a Pipeline; of a pipeline give the last step"):
+    with pytest.raises(TypeError, match=r"pipeline.Pipeline; of a pipeline give the last step"):
         PathDisplay.from_estimator(pipeline)
     with pytest.raises(ValueError, match="no finite C"):
         PathDisplay.from_estimator(LogisticRegressionCV(Cs=[np.inf], cv=3).fit(*data))

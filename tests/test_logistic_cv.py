@@ -10,7 +10,15 @@ import sklearn.linear_model
 from sklearn import config_context, datasets
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, UnsetMetadataPassedError
-from sklearn.metrics import brier_score_loss, f1_score, fbeta_score, get_scorer, make_scorer, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    brier_score_loss,
+    f1_score,
+    fbeta_score,
+    get_scorer,
+    make_scorer,
+    roc_auc_score,
+)
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, ShuffleSplit, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
@@ -352,6 +360,29 @@ def test_only_rows_that_are_no_more_than_half_may_be_copied(cv, share):
     assert copied <= share + 0.05
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"scoring": accuracy_score}, "metric function rather than a scorer"),
+        ({"scoring": lambda model, X, y: None}, "has to return a number"),
+        ({"scoring": ["accuracy"]}, "one name of a scorer"),
+        ({"cv": [(np.arange(100), [500])]}, "Fold 0 of cv names rows that X with 150 rows does not have"),
+    ],
+)
+def test_what_cannot_be_used_is_named(options, told):
+    with pytest.raises(ValueError, match=told):
+        LogisticRegressionCV(**options).fit(*datasets.load_iris(return_X_y=True))
+
+
+def test_a_warning_of_many_fits_names_few_and_the_chosen():
+    X, y = datasets.load_iris(return_X_y=True)
+    with pytest.warns(ConvergenceWarning, match="6 of 18 fits .* The chosen C=inf is one of these"):
+        LogisticRegressionCV(Cs=[0.1, 1, np.inf]).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match="and for [1-5] more values of C") as seen:
+        LogisticRegressionCV(max_iter=1, tol=1e-10).fit(X, y)
+    assert len(str(seen[0].message)) < 800
+
+
 def test_every_solve_is_certified():
     X, y = real("wine")
     model = LogisticRegressionCV().fit(X, y)
@@ -368,7 +399,8 @@ def test_one_warning_names_what_did_not_converge():
         model = LogisticRegressionCV(Cs=[1, np.inf], cv=2).fit(X, y)
     assert len(caught) == 1
     text = str(caught[0].message)
-    assert text.startswith("3 of 6 fits did not converge: C=inf on all rows, fold 0, fold 1. Separation")
+    cells = "C=inf on all rows, fold 0, fold 1"
+    assert text.startswith(f"3 of 6 fits did not converge: {cells}. C=inf on all rows: Separation")
     assert text.count("Set a finite C") == 1
     assert model.statuses_[0, 0].tolist() == [Status.CONVERGED, Status.SEPARATED]
     with pytest.warns(ConvergenceWarning, match="^12 of 12 fits.*Raise max_iter") as caught:

@@ -96,8 +96,9 @@ class PathDisplay:
         """
         if not isinstance(estimator, LogisticRegressionCV):
             raise TypeError(
-                f"from_estimator draws a LogisticRegressionCV, not a {type(estimator).__name__}; of a "
-                "pipeline give the last step, pipeline[-1]."
+                f"from_estimator draws secondorder's LogisticRegressionCV, and this is a "
+                f"{type(estimator).__module__}.{type(estimator).__qualname__}; of a pipeline give the last "
+                "step, pipeline[-1]."
             )
         check_is_fitted(estimator)
         Cs, first = np.unique(estimator.Cs_, return_index=True)

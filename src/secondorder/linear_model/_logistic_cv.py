@@ -21,7 +21,7 @@ from secondorder.linear_model._callbacks import TO_CALLER, Task, with_callbacks
 from secondorder.linear_model._classifier import LinearClassifier, TrainingData
 from secondorder.linear_model._logistic import LogisticRegression
 from secondorder.linear_model._path import Grid, warn_of
-from secondorder.linear_model._report import print_stage, warn_of_doubt
+from secondorder.linear_model._report import print_stage, warn_of_doubt, warn_of_rounding
 from secondorder.linear_model._scoring import HeldOutScorer, knowing, reads_outputs, scorer_of
 from secondorder.solvers import LinearProblem, Refits, Result, Status, leave_one_out, refit_some
 from secondorder.solvers.path import Fold, Stage
@@ -70,7 +70,8 @@ class LogisticRegressionCV(LinearClassifier):
         parameters, or any number of features in a dense X of fewer rows; `scoring` has to be a name or
         made by `make_scorer`, of any metric.
     scoring : str or callable, default="neg_log_loss"
-        As in scikit-learn; None stands for accuracy.
+        As in scikit-learn; None stands for accuracy. Scorers of scikit-learn read float64 outputs; a
+        function gets the fitted classifier, whose probabilities are float32 if X is.
     refit : bool, default=True
         Whether `coef_` is the solution on all rows for the chosen C. Otherwise `C_` and `coef_` are
         means over the folds of what is best for each.
@@ -110,7 +111,7 @@ class LogisticRegressionCV(LinearClassifier):
     coefs_paths_ : ndarray of shape (n_folds, 1, n_Cs, 1 or n_classes, n_features or n_features + 1)
         Coefficients, the intercept last.
     n_iter_, gaps_ : ndarray of shape (n_folds, 1, n_Cs)
-        Newton iterations, and certified relative gaps.
+        Newton iterations, counted as 1 where the start was within `tol`, and certified relative gaps.
     statuses_ : ndarray of shape (n_folds, 1, n_Cs)
         How each solve ended, as a `secondorder.solvers.Status`.
     results_ : tuple of secondorder.solvers.Result, one for each of `Cs_`
@@ -227,7 +228,11 @@ class LogisticRegressionCV(LinearClassifier):
         self._keep(columns, grid)
         self._select(data.X.dtype)
         failed = [fit for column in columns for fit in column.failed]
-        warn_of(failed, len(columns) * (len(folds) + 1), self, data.X, stacklevel=TO_CALLER)
+        n_fits = len(columns) * (len(folds) + 1)
+        warn_of(failed, n_fits, self, data.X, self.C_, stacklevel=TO_CALLER)
+        if self.refit:
+            w = self.results_[self._chosen()].w
+            warn_of_rounding(*self._coefficients(w, np.float64), self, data.X, stacklevel=TO_CALLER)
         if self._leaves_one_out():
             self.loo_check_ = self._refit_some(data)
             warn_of_doubt(self.loo_check_, self.C_, stacklevel=TO_CALLER)
@@ -274,7 +279,7 @@ class LogisticRegressionCV(LinearClassifier):
 
     def _scorer(self) -> Any:
         """The scorer for `scoring`."""
-        return scorer_of(self.scoring)
+        return scorer_of(self.scoring, self)
 
     def _leaves_one_out(self) -> bool:
         """Whether every row is scored by the solution without it."""
@@ -316,7 +321,10 @@ class LogisticRegressionCV(LinearClassifier):
         folds = []
         for i, (train, test) in enumerate(check_cv(self.cv, y, classifier=True).split(data.X, y, **params)):
             rows = np.arange(n)
-            counts = np.bincount(rows[train], minlength=n)
+            try:
+                counts, held_out = np.bincount(rows[train], minlength=n), rows[test]
+            except IndexError as error:
+                raise ValueError(f"Fold {i} of cv names rows that X with {n} rows does not have.") from error
             counts = counts.astype(np.min_scalar_type(np.max(counts)))
             missing = self._classes_without_weight(data.y, data.s * counts)
             if missing:
@@ -325,11 +333,11 @@ class LogisticRegressionCV(LinearClassifier):
                     "use a splitter that shares out all classes, as StratifiedKFold or StratifiedGroupKFold, "
                     "fewer folds, or leave out classes with so few rows."
                 )
-            if not np.any(data.s[rows[test]] > 0):
+            if not np.any(data.s[held_out] > 0):
                 raise ValueError(
                     f"Fold {i} holds out no rows with positive weight: there is nothing to score."
                 )
-            folds.append(Fold(counts, rows[test]))
+            folds.append(Fold(counts, held_out))
         if not folds:
             raise ValueError(f"cv={self.cv!r} gives no folds.")
         return folds
@@ -367,7 +375,7 @@ class LogisticRegressionCV(LinearClassifier):
             error,
             scores,
             np.stack([self._row_of_path(result, dtype) for result in results]),
-            np.array([result.n_iter for result in results], dtype=np.int32),
+            np.array([max(1, result.n_iter) for result in results], dtype=np.int32),
             np.array([result.relative_gap for result in results]),
             np.array([result.status for result in results]),
             loo_outputs,
@@ -435,9 +443,13 @@ class LogisticRegressionCV(LinearClassifier):
         self.coef_ = np.ascontiguousarray(W[:, :p])
         self.intercept_ = W[:, p].copy() if self.fit_intercept else np.zeros(len(W), dtype)
 
+    def _chosen(self) -> int:
+        """The position of the chosen C, which is one of `Cs_` if all rows were fitted for it."""
+        return int(np.flatnonzero(self.Cs_ == self.C_)[0])
+
     def _refit_some(self, data: TrainingData) -> Refits:
         """Exact fits without some rows for the chosen C."""
-        chosen = np.flatnonzero(self.Cs_ == self.C_)[0]
+        chosen = self._chosen()
         problem = LinearProblem(*data, 1 / self.C_, self.fit_intercept)
         return refit_some(problem, self.results_[chosen].w, self.loo_outputs_[chosen], n_rows=REFITTED)
 

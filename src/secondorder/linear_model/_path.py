@@ -106,11 +106,17 @@ def _values(Cs: Any) -> np.ndarray:
 
 
 def warn_of(
-    failed: Sequence[tuple[float, str, Result]], n_fits: int, model: LinearClassifier, X: Any, stacklevel: int
+    failed: Sequence[tuple[float, str, Result]],
+    n_fits: int,
+    model: LinearClassifier,
+    X: Any,
+    chosen: float | None,
+    stacklevel: int,
 ) -> None:
     """One ConvergenceWarning for all fits that `failed`, given as in `explain_grid`, if there are any."""
     if failed:
-        warnings.warn(explain_grid(failed, n_fits, model, X), ConvergenceWarning, stacklevel=stacklevel + 1)
+        text = explain_grid(failed, n_fits, model, X, chosen)
+        warnings.warn(text, ConvergenceWarning, stacklevel=stacklevel + 1)
 
 
 def logistic_regression_path(
@@ -178,7 +184,7 @@ def logistic_regression_path(
         for C, result in zip(solved, wholes, strict=True)
         if result.status is not Status.CONVERGED
     ]
-    warn_of(failed, len(wholes), model, data.X, stacklevel=2)
+    warn_of(failed, len(wholes), model, data.X, None, stacklevel=2)
     values, order = grid.in_order(solved)
     coefs, intercepts = zip(*(model._coefficients(wholes[i].w, data.X.dtype) for i in order), strict=True)
     results = tuple(wholes[i] for i in order)

@@ -9,6 +9,8 @@ import numpy as np
 from secondorder.models import design_matrix
 from secondorder.solvers import Iteration, LineSearch, Refits, Result, Status
 
+TOLD = 5  # values of C named in a warning of many fits
+VISIBLE = 0.01  # change of an output by rounded coefficients that a user is told of
 UNEVEN = 1e3  # ratio of feature norms that makes scale the likely cause
 
 
@@ -74,7 +76,9 @@ def explain(result: Result, C: float, model: Any, X: Any) -> str:
     )
 
 
-def explain_grid(failed: Sequence[tuple[float, str, Result]], n_fits: int, model: Any, X: Any) -> str:
+def explain_grid(
+    failed: Sequence[tuple[float, str, Result]], n_fits: int, model: Any, X: Any, chosen: float | None
+) -> str:
     """The text of the warning for a grid of fits: which did not converge, and why the first of each kind.
 
     `failed` holds C, the rows it was fitted to in words, and the result, for each of them.
@@ -84,10 +88,31 @@ def explain_grid(failed: Sequence[tuple[float, str, Result]], n_fits: int, model
     for C, part, result in failed:
         parts.setdefault(C, []).append(part)
         if result.status not in reasons:
-            reasons[result.status] = explain(result, C, model, X)
-    cells = "; ".join(f"C={C:.6g} on {', '.join(where)}" for C, where in parts.items())
-    told = " ".join(reasons.values())
-    return f"{len(failed)} of {n_fits} fits did not converge: {cells}. {told}"
+            reasons[result.status] = f"C={C:.6g} on {part}: {explain(result, C, model, X)}"
+    cells = [f"C={C:.6g} on {', '.join(where)}" for C, where in parts.items()]
+    more = [f"and for {len(cells) - TOLD} more values of C"] if len(cells) > TOLD else []
+    told = list(reasons.values())
+    if chosen in parts:
+        told.append(f"The chosen C={chosen:.6g} is one of these: its score is of where the iteration ended.")
+    named = "; ".join(cells[:TOLD] + more)
+    return f"{len(failed)} of {n_fits} fits did not converge: {named}. {' '.join(told)}"
+
+
+def warn_of_rounding(W: np.ndarray, b: np.ndarray, model: Any, X: Any, stacklevel: int) -> None:
+    """One UserWarning if a float32 `coef_` gives other outputs than `W`, `b` that it is rounded from."""
+    if X.dtype != np.float32:
+        return
+    some = X[:: max(1, X.shape[0] // 500)].astype(np.float64)
+    rounded = some @ model.coef_.T.astype(np.float64) + model.intercept_
+    change = float(np.max(np.abs(some @ W.T + b - rounded), initial=0.0))
+    if change > VISIBLE:
+        warnings.warn(
+            "Precision: X is float32, and so are coef_ and intercept_; rounding them to that changes outputs "
+            f"by up to {change:.1g}, as features are large against their spread. The certificate is of the "
+            "float64 solution. Give X in float64, or centre the features.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def warn_of_doubt(refits: Refits, C: float, stacklevel: int) -> None:

@@ -1,11 +1,12 @@
 """Scores of held-out rows from their outputs, by the scorers of scikit-learn or by any callable."""
 
 import inspect
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.metrics import accuracy_score, brier_score_loss, get_scorer, log_loss, make_scorer
+from sklearn.metrics import accuracy_score, brier_score_loss, check_scoring, get_scorer, log_loss, make_scorer
 from sklearn.utils.validation import _check_method_params
 
 from secondorder.linear_model._classifier import ResponsesMixin
@@ -24,9 +25,13 @@ class Outputs(ResponsesMixin, BaseEstimator):
         return X[:, 0] if X.shape[1] == 1 else X - X.mean(axis=1, keepdims=True)
 
 
-def scorer_of(scoring: Any) -> Any:
-    """The scorer for the parameter `scoring`; None stands for accuracy."""
-    return get_scorer("accuracy" if scoring is None else scoring)
+def scorer_of(scoring: Any, estimator: Any) -> Any:
+    """The scorer for the parameter `scoring` of `estimator`; None stands for accuracy."""
+    if scoring is None:
+        return get_scorer("accuracy")
+    if not (isinstance(scoring, str) or callable(scoring)):
+        raise ValueError(f"scoring={scoring!r}: give one name of a scorer, or a callable.")
+    return check_scoring(estimator, scoring)
 
 
 def reads_outputs(scorer: Any) -> bool:
@@ -84,6 +89,8 @@ class HeldOutScorer:
             score = self._scorer(self._stand_in, outputs, self._y[rows], **params)
         else:
             score = self._scorer(fitted(), self._X[rows], self._y[rows], **params)
+        if not isinstance(score, Real):
+            raise ValueError(f"scoring gave {score!r} for the held-out rows: it has to return a number.")
         return float(score)
 
     def _log_proba(self, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:

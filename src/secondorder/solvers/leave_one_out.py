@@ -18,6 +18,7 @@ ROUNDING = 1e-12  # what is left of 1 less a leverage at the least
 REFIT_TOL = 1e-12  # relative gap of an exact fit
 EVEN_SHARE = 0.1  # of a row's chance to be refitted that does not depend on its approximate change
 DOUBTFUL = 0.5  # error of the mean loss, in standard errors, from which it is worth a word
+NEGLIGIBLE = 2e-3  # the same in parts of that loss, below which it is not
 
 
 def leave_one_out(point: Point) -> np.ndarray:
@@ -165,7 +166,7 @@ class Refits:
     @property
     def doubtful(self) -> bool:
         """Whether the error counts beside the standard error that an exact mean would have as well."""
-        return not abs(self.error) <= DOUBTFUL * self.standard_error
+        return not abs(self.error) <= max(DOUBTFUL * self.standard_error, NEGLIGIBLE * self.loss)
 
 
 def refit_some(
