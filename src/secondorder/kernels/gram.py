@@ -197,11 +197,12 @@ def _symmetric(sums, columns, outputs, A):
 def _sparse_gram(data, indices, indptr, c, out, start, stop):
     last = out.shape[0] - 1
     for i in range(start, stop):
-        for at in range(indptr[i], indptr[i + 1]):
-            weighted, row = c[i] * data[at], out[np.uint32(indices[at])]
-            for other in range(indptr[i], at + 1):
-                row[np.uint32(indices[other])] += weighted * data[other]
-            out[last, np.uint32(indices[at])] += weighted
+        first = np.uintp(indptr[i])
+        for at in range(first, np.uintp(indptr[i + 1])):
+            weighted, row = c[i] * data[at], out[np.uintp(indices[at])]
+            for other in range(first, at + np.uintp(1)):
+                row[np.uintp(indices[other])] += weighted * data[other]
+            out[last, np.uintp(indices[at])] += weighted
         out[last, last] += c[i]
 
 
