@@ -85,8 +85,7 @@ def _fit_every_way(X: Any) -> None:
         design.rmatmul(
             design.row_gram_product(np.ones((len(rows), 3)))
         )  # by features, as searches for text do
-    if not issparse(X):
-        _sweep(X, (rows % 2).astype(float), s)
+    _sweep(X, (rows % 2).astype(float), s)
     if isinstance(X, np.ndarray):
         softmax = LinearProblem(X, rows % 3, s, Softmax(), 3, 1.0, True)
         of_classes = softmax.objective(softmax.design())

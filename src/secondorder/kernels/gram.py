@@ -307,5 +307,7 @@ def sparse_gram(X: csr_array, c: np.ndarray) -> np.ndarray:
         _sparse_gram,
         [(X.data, X.indices, X.indptr, c, o, *part) for o, part in zip(out, parts, strict=True)],
     )
-    G = out.sum(axis=0)
-    return G + G.T - np.diag(np.diagonal(G))
+    G = out[0] if len(parts) == 1 else out.sum(axis=0)
+    G = G + G.T
+    G.flat[:: q + 1] *= 0.5
+    return G

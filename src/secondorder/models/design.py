@@ -339,18 +339,24 @@ class CompiledDesign(Design):
 
     def logistic_sweep(self, y: np.ndarray, s: np.ndarray, W: np.ndarray, near: np.ndarray) -> "Sweep":
         """Losses, gradients and outputs at `W` (p + 1, K) of logistic models with weights `s` (n, K)."""
-        from secondorder.kernels import sweep
+        from secondorder.kernels import sparse_sweep, sweep
 
         self.passes += 1
-        found = sweep.sweep(self._X, self._centre, y, s, *self._split(W), near)
+        kernels = sparse_sweep if issparse(self.X) else sweep
+        found = kernels.sweep(self._X, self._centre, y, s, *self._split(W), near)
         if self.intercept:
             return found
         return found._replace(gradient=found.gradient[:-1], extent=found.extent[:-1])
 
     def logistic_curved_sweep(self, y: np.ndarray, s: np.ndarray, w: np.ndarray) -> "CurvedSweep":
-        """The same for one model, with its curvature."""
-        from secondorder.kernels import sweep
+        """The same for one model, with its curvature; that is another pass over a sparse X."""
+        from secondorder.kernels import logistic, sweep
 
+        if issparse(self.X):
+            found = self.logistic_sweep(y, s, w, np.zeros((len(y), 1)))
+            _, _, d = logistic.evaluate(found.outputs, y, s)
+            D = self.gram(d[:, 0])
+            return sweep.CurvedSweep(found.losses, found.gradient, D, found.outputs, found.extent)
         self.passes += 1
         return sweep.curved_sweep(self._X, self._centre, y, s, w)
 
@@ -378,9 +384,10 @@ class CompiledDesign(Design):
         self.passes += 1
         G = gram.sparse_gram(self._X, c)
         if self.mean is not None:
-            m, sums, raw = np.append(self.mean, 0.0), G[:, -1], np.diagonal(G)
-            cross = np.outer(m, sums)
-            G = G - (cross + cross.T) + sums[-1] * np.outer(m, m)
+            m, sums, raw = np.append(self.mean, 0.0), G[:, -1], np.diagonal(G).copy()
+            cross = np.outer(m, sums - 0.5 * sums[-1] * m)
+            G -= cross
+            G -= cross.T
             left = np.diagonal(G)
             constant = left <= ROUNDING * raw
             if np.any((left <= CANCELLED * raw) & ~constant):
