@@ -138,8 +138,8 @@ def chord(
 
     ``w <- w - B^-1 g``, with one ``B`` for several steps. These are combined with those before by Anderson's
     method (Iterative procedures for nonlinear integral equations, J. ACM 12, 1965), in the norm of B. Where
-    a step of one model ends on a slope, it is cut or drawn out to where E is least, which its outputs tell. It
-    ends where all models are within the relative gap `tol`, or where steps lead nowhere.
+    a step of one model ends on a slope, it is cut or drawn out to where E is least, as its outputs tell.
+    It ends where all models are within the relative gap `tol`, or where steps lead nowhere.
 
     Parameters
     ----------
