@@ -170,11 +170,11 @@ def sweep(
 
 
 class CurvedSweep(NamedTuple):
-    """Of one model: loss (1,), gradient (q, 1), ``Z' H Z`` (q, q), outputs (n, 1), extent (q,)."""
+    """Of one model: loss (1,), gradient (q, 1), ``Z' H Z`` (q, q) or None, outputs (n, 1), extent (q,)."""
 
     losses: np.ndarray
     gradient: np.ndarray
-    curvature: np.ndarray
+    curvature: np.ndarray | None
     outputs: np.ndarray
     extent: np.ndarray
 

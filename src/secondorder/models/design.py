@@ -349,14 +349,12 @@ class CompiledDesign(Design):
         return found._replace(gradient=found.gradient[:-1], extent=found.extent[:-1])
 
     def logistic_curved_sweep(self, y: np.ndarray, s: np.ndarray, w: np.ndarray) -> "CurvedSweep":
-        """The same for one model, with its curvature; that is another pass over a sparse X."""
-        from secondorder.kernels import logistic, sweep
+        """The same for one model, with its curvature; of a sparse X that is left to `gram`."""
+        from secondorder.kernels import sweep
 
         if issparse(self.X):
             found = self.logistic_sweep(y, s, w, np.zeros((len(y), 1)))
-            _, _, d = logistic.evaluate(found.outputs, y, s)
-            D = self.gram(d[:, 0])
-            return sweep.CurvedSweep(found.losses, found.gradient, D, found.outputs, found.extent)
+            return sweep.CurvedSweep(found.losses, found.gradient, None, found.outputs, found.extent)
         self.passes += 1
         return sweep.curved_sweep(self._X, self._centre, y, s, w)
 

@@ -38,9 +38,10 @@ def chord_repays(objective: Objective) -> bool:
 class Near(NamedTuple):
     """The curvature of the losses of K models at one w, which is to be near the optimum of each.
 
-    `curvatures` are ``Z' H_k Z`` (q, q), or an estimate of it that is at most `excess` times that; `outputs`
-    (n, 1) are those at that w; `extent` (q,) holds the largest ``|z_ij|``, or infinity. Both are found at the
-    start of a `chord`, and w is there, if they are not given. `lightest` is the least positive weight.
+    `curvatures`, if made yet, are ``Z' H_k Z`` (q, q), or an estimate of it that is at most `excess` times
+    that; `outputs` (n, 1) are those at that w; `extent` (q,) holds the largest ``|z_ij|``, or infinity. Both
+    are found at the start of a `chord`, and w is there, if they are not given. `lightest` is the least
+    positive weight of a row.
     """
 
     curvatures: Sequence[np.ndarray]
@@ -176,6 +177,7 @@ def chord(
                 W, near = turn, None
                 continue
         if not steps:
+            near = near if near.curvatures else _surveyed(objective, near)
             near_by = metrics(near, objective)
         g, W = _slopes(objective, seen), seen.W
         step = -np.column_stack([m.B @ column for m, column in zip(near_by, g.T, strict=True)])
@@ -223,10 +225,17 @@ def _turn(objective: Objective, before: Seen, after: Seen) -> np.ndarray | None:
 
 
 def look_around(objective: Objective, w: np.ndarray) -> tuple[Seen, Near]:
-    """One model at `w` (q, 1), and its curvature there."""
+    """One model at `w` (q, 1), and its curvature there, if one sweep finds both."""
     s = objective.s.reshape(-1, 1)
     losses, g, D, S, extent = objective.X.logistic_curved_sweep(objective.y, s, w)
-    return Seen(w, losses, g, S, np.zeros(1), np.max(np.abs(S), axis=0)), Near([D], lightest(s), S, extent)
+    near = Near([] if D is None else [D], lightest(s), S, extent)
+    return Seen(w, losses, g, S, np.zeros(1), np.max(np.abs(S), axis=0)), near
+
+
+def _surveyed(objective: Objective, near: Near) -> Near:
+    """One model with its curvature, by a pass of its own."""
+    _, _, H = objective.loss.evaluate(near.outputs, objective.y, objective.s)
+    return near._replace(curvatures=[objective.X.gram(H.d[:, 0])])
 
 
 def lightest(s: np.ndarray) -> float:
