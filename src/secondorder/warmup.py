@@ -103,4 +103,5 @@ def _sweep(X: Any, y: np.ndarray, s: np.ndarray) -> None:
     W = np.zeros((design.shape[1], 2))
     near = Near([design.gram_of_rows(s, np.arange(len(s)))] * 2, 1.0)
     chord(one.objective(design), W[:, :1].copy(), tol=1e-6, max_iter=2)
-    chord(two.objective(design), W, near, tol=1e-6, max_iter=2)
+    if not issparse(X):
+        chord(two.objective(design), W, near, tol=1e-6, max_iter=2)

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 
 from secondorder.losses import Logistic
 from secondorder.models.design import CompiledDesign
@@ -26,13 +27,11 @@ NARROW = 16  # columns for which a Hessian costs no more than a sweep
 
 
 def chord_repays(objective: Objective) -> bool:
-    """Whether there are compiled sweeps for this objective."""
-    design = objective.X
-    one = (
-        objective.uniform is not None
-        and objective.uniform[1] == design.X.shape[1] * objective.model.n_outputs
-    )
-    return isinstance(design, CompiledDesign) and one and isinstance(objective.loss, Logistic)
+    """Whether there are compiled sweeps for this objective: for several models if X is dense."""
+    design, K = objective.X, objective.model.n_outputs
+    one = objective.uniform is not None and objective.uniform[1] == design.X.shape[1] * K
+    compiled = isinstance(design, CompiledDesign) and (K == 1 or not issparse(design.X))
+    return compiled and one and isinstance(objective.loss, Logistic)
 
 
 class Near(NamedTuple):

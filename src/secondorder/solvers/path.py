@@ -137,8 +137,13 @@ class _Path:
         together = max(1, room) if self.separate else 1
         self.preconditioner = choose_preconditioner(self.small, problem.n_outputs, solver)
         factored = self.preconditioner is not None and self.preconditioner.make is Cholesky
+        dense = isinstance(self.small.X, np.ndarray)  # rare features make solutions differ too much
         self.chords = (
-            factored and not self.searches and not self.space and chord_repays(problem.objective(self.small))
+            dense
+            and factored
+            and not self.searches
+            and not self.space
+            and chord_repays(problem.objective(self.small))
         )
         if self.chords:
             folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]  # the whole is the first
