@@ -51,7 +51,6 @@ LARGEST_BLOCKS = 2**24  # entries of the blocks of all classes together, or as m
 LEAST_SEARCHED = 100  # features for which Newton's systems take more products than a search in spans
 SCALED_AFTER = 8  # steps of a search in spans for which half of Jacobi's scaling is worth its pass
 WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
-SMALL = 2**14  # entries of X below which BLAS has no use for threads
 SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
 SPARSE_SAMPLED = 8  # the same for a sparse X
 SAMPLE_BYTES = 2**25  # of rows copied, at most
@@ -130,13 +129,13 @@ def fit_linear(
             f"y holds class codes from {np.min(y)} to {np.max(y)}: give 0 to n_outputs - 1 = {n_outputs - 1}."
         )
     problem = LinearProblem(X, y, s, loss, n_outputs, float(penalty), intercept)
-    with blas_at_rest(X):
+    with blas_at_rest():
         return solve(problem, w, solver, hessian, tol=tol, max_iter=max_iter, callback=callback)
 
 
-def blas_at_rest(X: Array) -> AbstractContextManager:
-    """One thread for BLAS, where our loops over X need the processors."""
-    return one_blas_thread() if COMPILING and math.prod(X.shape) >= SMALL else nullcontext()
+def blas_at_rest() -> AbstractContextManager:
+    """One thread for BLAS: our loops over X need the processors, and small factors wait long for others."""
+    return one_blas_thread() if COMPILING else nullcontext()
 
 
 @dataclass(frozen=True, eq=False)

@@ -99,10 +99,10 @@ def fit_path(
         One for each penalty. Its `point` may be in the variables of the row space of X.
     """
     problem = LinearProblem(X, y, s, loss, n_outputs, 1.0, intercept)
-    with blas_at_rest(X):
+    with blas_at_rest():
         path = _Path(problem, solver, folds, {"tol": tol, "max_iter": max_iter})
     for penalty in penalties:
-        with blas_at_rest(X):
+        with blas_at_rest():
             stage = path.advance(float(penalty))
         yield stage
 
