@@ -135,6 +135,15 @@ def test_elementary_functions_at_the_ends():
     assert np.isnan(elementary.log1p_fraction(np.nan))
 
 
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 40), p=st.integers(1, 9), length=st.integers(0, 20))
+def test_outer_products_of_sparse_rows_in_no_order_and_with_duplicates(seed, n, p, length):
+    rng = np.random.default_rng(seed)
+    indices, c = rng.integers(0, p, n * length), rng.random(n)
+    X = csr_array((rng.standard_normal(n * length), indices, length * np.arange(n + 1)), (n, p))
+    Z = np.column_stack([X.toarray(), np.ones(n)])
+    np.testing.assert_allclose(gram.sparse_gram(X, c), Z.T @ (c[:, None] * Z), atol=1e-11)
+
+
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 300), parts=st.integers(1, 4))
 def test_vector_updates_equal_numpy(seed, n, parts):
     x, r, p, Ap = np.random.default_rng(seed).standard_normal((4, n))

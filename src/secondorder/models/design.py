@@ -377,8 +377,6 @@ class CompiledDesign(Design):
         if not issparse(self.X):
             self.passes += 1
             return gram.gram(self._X, self._centre, self.shape[1], c, dtype)
-        if not self.X.has_canonical_format:
-            return super().gram(c, dtype)
         self.passes += 1
         G = gram.sparse_gram(self._X, c)
         if self.mean is not None:

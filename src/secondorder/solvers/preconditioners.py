@@ -21,7 +21,6 @@ from secondorder.models import Linear, design_matrix
 from secondorder.objective import Objective, Point
 
 SINGLE_RIDGE = 10  # roundings of float32 that a definite matrix with unit diagonal is raised by
-LEAST = 1  # products that a step takes
 LEAST_BUDGET = 10.0  # products that a step may always make with an old preconditioner
 SAMPLED = 4  # rows for every column of a block that is estimated
 
@@ -364,7 +363,7 @@ class Refreshed:
         first, self._first = self._first and self._first(point), None
         if first is not None:
             return first
-        self._fresh = self._spent + LEAST >= self.cost
+        self._fresh = self._spent >= self.cost
         if self._fresh:
             self.current, self._spent = self.make(point), 0.0
             self._made_in_solve = True

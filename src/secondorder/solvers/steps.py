@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from secondorder.array_api import dot
-from secondorder.curvature import GaussNewton, SingleGaussNewton
+from secondorder.curvature import GaussNewton
 from secondorder.objective import Point, Ray
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.cg import CGResult, CGStatus, conjugate_gradient
@@ -70,7 +70,7 @@ class LineSearch:
         M, exact, max_products = None, False, float(self.max_products)
         if self.preconditioner is not None:
             M = self.preconditioner(curvature.point)
-            exact = self.preconditioner.exact and type(curvature) in (GaussNewton, SingleGaussNewton)
+            exact = self.preconditioner.exact and type(curvature) is GaussNewton
             max_products = min(max_products, self.preconditioner.budget)
         b = -point.gradient
         gap = duality_gap(point) / abs(point.value) if point.value else np.inf
