@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from secondorder.losses import Logistic, Softmax
+from secondorder.models import Design
 from secondorder.solvers import Status, fit_linear
-from secondorder.solvers.certificate import curvature_gap
+from secondorder.solvers.certificate import curvature_gap, dual_gap_nearby, duality_gap
 from secondorder.solvers.chord import Near, chord, chord_repays, flattest, look_around, metrics
+from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.linear import LinearProblem
 from secondorder.solvers.minimize import minimize
 
@@ -68,7 +70,23 @@ def test_the_gap_by_curvature_is_a_bound(seed, penalty, distance, intercept):
         (metric,) = metrics(known, objective)
         g = objective.at(w.ravel()).gradient
         flat = flattest(known.lightest, seen.largest[0])
-        assert metric.gap(g @ (metric.B @ g), moved, flat) >= (value - best.value) * (1 - 1e-9) - 1e-12
+        assert metric.gap(g, g @ (metric.B @ g), moved, flat) >= (value - best.value) * (1 - 1e-9) - 1e-12
+
+
+@given(seed=seeds, penalty=st.floats(1e-2, 1e3), shift=st.floats(-2, 2), spread=st.floats(1, 5))
+def test_the_dual_gap_is_a_bound_wherever_the_intercept_is(seed, penalty, shift, spread):
+    one = problem(seed, n=60, p=3, penalty=penalty)
+    objective, rng = objective_of(one), np.random.default_rng(seed)
+    best = minimize(objective, np.zeros(4), tol=1e-13)
+    point = objective.at(best.w + shift * np.append(rng.standard_normal(3) / 10, 1))
+    c = point.H.d[:, 0] * spread ** rng.uniform(-1, 1, 60) * (rng.random(60) < 0.7)
+    flow = objective.X.rmatmul(c[:, None])[:, 0]
+    gap = dual_gap_nearby(point.gradient, flow, penalty, spread)
+    assert gap >= (point.value - best.value) * (1 - 1e-9) - 1e-12
+    solved = solve_intercept(point, 1e-15)
+    np.testing.assert_allclose(
+        dual_gap_nearby(solved.gradient, flow, penalty, spread), duality_gap(solved), rtol=1e-6, atol=1e-12
+    )
 
 
 @given(d=st.floats(1e-12, 1e3), R=st.floats(1e-6, 1e3))
@@ -136,6 +154,45 @@ def test_a_fit_of_tall_data_goes_by_sweeps(dtype, scale):
     assert -1e-9 * other.value <= fit.value - other.value <= fit.gap + 1e-9 * other.value
 
 
+def rare(seed, n, p, dtype=float):
+    """A sparse X of features from common to rare, most of them without spread, and labels it tells of."""
+    rng = np.random.default_rng(seed)
+    X = (rng.random((n, p)) < np.geomspace(0.3, 3 / n, p)) * rng.choice([1.0, 1.0, 2.0], (n, p))
+    y = (X @ rng.standard_normal(p) * 2 + rng.logistic(size=n) > 2).astype(float)
+    return csr_array(X.astype(dtype)), y
+
+
+@pytest.mark.parametrize("penalty", [1e-2, 1.0, 100.0])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_a_fit_of_sparse_data_with_few_features_goes_by_sweeps(penalty, dtype, intercept):
+    X, y = rare(7, 20_000, 60, dtype)
+    s = np.ones(len(y))
+    one = {"loss": Logistic(), "n_outputs": 1, "penalty": penalty, "intercept": intercept}
+    fit = fit_linear(X, y, s, tol=1e-6, **one)
+    assert fit.status is Status.CONVERGED
+    assert fit.certificate == "curvature"
+    other = fit_linear(X, y, s, tol=1e-10, solver="newton-cg", **one)
+    assert other.certificate == "duality gap"
+    assert -1e-9 * other.value <= fit.value - other.value <= fit.gap + 1e-9 * other.value
+    again = fit_linear(X, y, s, tol=1e-6, **one)
+    np.testing.assert_array_equal(fit.w, again.w)
+
+
+@given(seed=seeds, start=st.floats(0, 10))
+def test_one_model_is_found_from_afar(seed, start):
+    X, y = rare(seed, 3000, 30)
+    y[:2] = 0, 1
+    objective = LinearProblem(X, y, np.ones(3000), Logistic(), 1, 0.1, True, compiled=True)
+    objective = objective.objective(objective.design())
+    W = start * np.random.default_rng(seed).standard_normal((31, 1))
+    found = chord(objective, W, tol=1e-6, max_iter=100)
+    values = [row.value for row in found.history]
+    assert found.values[0] <= values[0]
+    if start < 1:
+        assert found.arrived(1e-6)
+
+
 def test_rows_and_columns_of_no_weight():
     tall = problem(5, n=40_000, p=8)
     X = tall.X.copy()
@@ -155,4 +212,6 @@ def test_only_where_there_are_sweeps():
     assert not chord_repays(objective_of(replace(tall, penalty=0.0)))
     assert not chord_repays(objective_of(replace(tall, loss=Softmax(), n_outputs=3)))
     sparse = replace(tall, X=csr_array(tall.X))
-    assert not chord_repays(sparse.objective(sparse.design()))
+    assert chord_repays(sparse.objective(sparse.design()))
+    plain = replace(sparse, X=sparse.X.tocsc())
+    assert not chord_repays(plain.objective(Design(plain.X)))

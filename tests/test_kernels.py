@@ -1,6 +1,7 @@
 """Compiled products against NumPy, for all shapes, precisions and numbers of threads."""
 
 from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from secondorder.kernels import (
     elementary,
     gram,
     softmax,
+    sparse_sweep,
     sweep,
     threads,
     triangular,
@@ -133,6 +135,15 @@ def test_elementary_functions_at_the_ends():
     assert np.isnan(elementary.log1p_fraction(np.nan))
 
 
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 40), p=st.integers(1, 9), length=st.integers(0, 20))
+def test_outer_products_of_sparse_rows_in_no_order_and_with_duplicates(seed, n, p, length):
+    rng = np.random.default_rng(seed)
+    indices, c = rng.integers(0, p, n * length), rng.random(n)
+    X = csr_array((rng.standard_normal(n * length), indices, length * np.arange(n + 1)), (n, p))
+    Z = np.column_stack([X.toarray(), np.ones(n)])
+    np.testing.assert_allclose(gram.sparse_gram(X, c), Z.T @ (c[:, None] * Z), atol=1e-11)
+
+
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 300), parts=st.integers(1, 4))
 def test_vector_updates_equal_numpy(seed, n, parts):
     x, r, p, Ap = np.random.default_rng(seed).standard_normal((4, n))
@@ -221,16 +232,35 @@ layouts = {
 def test_one_sweep_gives_losses_and_gradients(seed, n, p, K, dtype, order):
     X, mean, y, s, W = models(seed, n, p, K, dtype, order)
     near = np.random.default_rng(seed).standard_normal((n, 1))
-    losses, gradient, S, moved, largest, extent = sweep.sweep(X, mean, y, s, W[:p], W[p], near)
+    found = sweep.sweep(X, mean, y, s, W[:p], W[p], near)
     Z = np.column_stack([X - mean, np.ones(n)])
-    np.testing.assert_allclose(S, Z @ W, atol=1e-12 * p)
+    check_sweep(found, Z, y, s, W, near)
+    np.testing.assert_array_equal(found.extent, np.max(np.abs(Z), axis=0))
+
+
+@given(n_threads=st.integers(1, 4), **layouts)
+def test_one_sweep_over_sparse_rows(seed, n, p, dtype, order, n_threads):
+    X, mean, y, s, W = models(seed, n, p, 1, dtype, order)
+    X *= np.random.default_rng(seed).random((n, p)) < 0.3
+    near = np.random.default_rng(seed).standard_normal((n, 1))
+    with (
+        patch.object(threads, "n_threads", lambda: n_threads),
+        patch.object(threads, "MULTIPLICATIONS_PER_THREAD", 1),
+    ):
+        found = sparse_sweep.sweep(csr_array(X), mean, y, s, W[:p], W[p], near)
+    check_sweep(found, np.column_stack([X - mean, np.ones(n)]), y, s, W, near)
+
+
+def check_sweep(found, Z, y, s, W, near):
+    """Compare what was found with the plain formulas."""
+    n, K = s.shape
+    np.testing.assert_allclose(found.outputs, Z @ W, atol=1e-12 * Z.shape[1])
     G, _ = Logistic().derivatives(Z @ W, y, s)
     values = Logistic().value(Z @ W, y).reshape(n, K)
-    np.testing.assert_allclose(losses, np.sum(s * values, axis=0), rtol=1e-11)
-    np.testing.assert_allclose(gradient, Z.T @ G, atol=1e-10 * n)
-    np.testing.assert_array_equal(moved, np.max(np.abs(S - near), axis=0))
-    np.testing.assert_array_equal(largest, np.max(np.abs(S), axis=0))
-    np.testing.assert_array_equal(extent, np.max(np.abs(Z), axis=0))
+    np.testing.assert_allclose(found.losses, np.sum(s * values, axis=0), rtol=1e-11)
+    np.testing.assert_allclose(found.gradient, Z.T @ G, atol=1e-10 * n)
+    np.testing.assert_array_equal(found.moved, np.max(np.abs(found.outputs - near), axis=0))
+    np.testing.assert_array_equal(found.largest, np.max(np.abs(found.outputs), axis=0))
 
 
 @given(intercept=st.booleans(), **layouts)

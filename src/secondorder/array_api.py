@@ -3,7 +3,11 @@
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from secondorder.kernels import pointwise_repays, vector_repays
+
+SHORT = 2**13  # numbers of a vector for which BLAS wakes no threads
 
 
 def array_namespace(array: Any) -> ModuleType:
@@ -22,9 +26,11 @@ def array_namespace(array: Any) -> ModuleType:
 def dot(a: Any, b: Any) -> float:
     """``a'b`` for two vectors.
 
-    Not by BLAS: for some ten milliseconds after each call its threads go on spinning on the processors
-    that the next loop over the rows needs, and halve its speed.
+    Long ones not by BLAS: for some ten milliseconds after each call its threads go on spinning on the
+    processors that the next loop over the rows needs, and halve its speed.
     """
+    if isinstance(a, np.ndarray) and a.size <= SHORT:
+        return float(a @ b)
     if vector_repays(a) and vector_repays(b):
         from secondorder.kernels import vectors
 

@@ -85,8 +85,7 @@ def _fit_every_way(X: Any) -> None:
         design.rmatmul(
             design.row_gram_product(np.ones((len(rows), 3)))
         )  # by features, as searches for text do
-    if not issparse(X):
-        _sweep(X, (rows % 2).astype(float), s)
+    _sweep(X, (rows % 2).astype(float), s)
     if isinstance(X, np.ndarray):
         softmax = LinearProblem(X, rows % 3, s, Softmax(), 3, 1.0, True)
         of_classes = softmax.objective(softmax.design())
@@ -104,4 +103,5 @@ def _sweep(X: Any, y: np.ndarray, s: np.ndarray) -> None:
     W = np.zeros((design.shape[1], 2))
     near = Near([design.gram_of_rows(s, np.arange(len(s)))] * 2, 1.0)
     chord(one.objective(design), W[:, :1].copy(), tol=1e-6, max_iter=2)
-    chord(two.objective(design), W, near, tol=1e-6, max_iter=2)
+    if not issparse(X):
+        chord(two.objective(design), W, near, tol=1e-6, max_iter=2)

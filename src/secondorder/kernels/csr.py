@@ -1,7 +1,7 @@
 """Products with a CSR matrix of few columns on the other side, one sweep over the nonzeros.
 
-`W` (p, K) is in C order, so that one gather brings all K outputs of a feature. Indices are read as
-unsigned, or every one would be checked for counting from the end.
+`W` (p, K) is in C order, so that one gather brings all K outputs of a feature. Indices and positions are
+unsigned, or every one would be checked for counting from the end: that takes longer than the products.
 """
 
 from itertools import pairwise
@@ -18,29 +18,31 @@ from secondorder.kernels.threads import MULTIPLICATIONS_PER_THREAD, nonzero_boun
 @kernel_in_order
 def _dot(data, indices, first, last, w):
     """``x_i' w`` as four sums side by side, not as vectors: these cost more to gather than they save."""
+    start, four = np.uintp(first), np.uintp(4)
+    fours = np.uintp(last - first) // four
     a = b = c = d = w.dtype.type(0)
-    whole = first + ((last - first) & ~3)
-    for at in range(first, whole, 4):
-        a += data[at] * w[np.uintp(indices[at]), 0]
-        b += data[at + 1] * w[np.uintp(indices[at + 1]), 0]
-        c += data[at + 2] * w[np.uintp(indices[at + 2]), 0]
-        d += data[at + 3] * w[np.uintp(indices[at + 3]), 0]
-    for at in range(whole, last):
-        a += data[at] * w[np.uintp(indices[at]), 0]
+    for step in range(fours):
+        at = start + four * step
+        a += data[at] * w[np.uintp(indices[at])]
+        b += data[at + np.uintp(1)] * w[np.uintp(indices[at + np.uintp(1)])]
+        c += data[at + np.uintp(2)] * w[np.uintp(indices[at + np.uintp(2)])]
+        d += data[at + np.uintp(3)] * w[np.uintp(indices[at + np.uintp(3)])]
+    for at in range(start + four * fours, np.uintp(last)):
+        a += data[at] * w[np.uintp(indices[at])]
     return (a + b) + (c + d)
 
 
 @kernel
 def _add(data, indices, first, last, weight, out):
     """``out += weight x_i``."""
-    for at in range(first, last):
-        out[np.uintp(indices[at]), 0] += data[at] * weight
+    for at in range(np.uintp(first), np.uintp(last)):
+        out[np.uintp(indices[at])] += data[at] * weight
 
 
 @kernel
 def _forward(data, indices, first, last, W, t):
     """``t += W' x_i``."""
-    for at in range(first, last):
+    for at in range(np.uintp(first), np.uintp(last)):
         x, row = data[at], W[np.uintp(indices[at])]
         for k in range(len(t)):
             t[k] += x * row[k]
@@ -49,7 +51,7 @@ def _forward(data, indices, first, last, W, t):
 @kernel
 def _backward(data, indices, first, last, t, out):
     """``out += x_i t'``."""
-    for at in range(first, last):
+    for at in range(np.uintp(first), np.uintp(last)):
         x, row = data[at], out[np.uintp(indices[at])]
         for k in range(len(t)):
             row[k] += x * t[k]
@@ -57,22 +59,22 @@ def _backward(data, indices, first, last, t, out):
 
 @kernel
 def _matmul(data, indices, indptr, W, bias, S, start, stop):
-    single = W.shape[1] == 1
+    single, w = W.shape[1] == 1, W.ravel()
     for i in range(start, stop):
         for k in range(S.shape[1]):
             S[i, k] = bias[k]
         if single:
-            S[i, 0] += _dot(data, indices, indptr[i], indptr[i + 1], W)
+            S[i, 0] += _dot(data, indices, indptr[i], indptr[i + 1], w)
         else:
             _forward(data, indices, indptr[i], indptr[i + 1], W, S[i])
 
 
 @kernel
 def _rmatmul(data, indices, indptr, U, out, start, stop):
-    single = U.shape[1] == 1
+    single, total = U.shape[1] == 1, out.ravel()
     for i in range(start, stop):
         if single:
-            _add(data, indices, indptr[i], indptr[i + 1], U[i, 0], out)
+            _add(data, indices, indptr[i], indptr[i + 1], U[i, 0], total)
         else:
             _backward(data, indices, indptr[i], indptr[i + 1], U[i], out)
 
@@ -80,7 +82,7 @@ def _rmatmul(data, indices, indptr, U, out, start, stop):
 @kernel
 def _squared_rmatmul(data, indices, indptr, U, out, start, stop):
     for i in range(start, stop):
-        for at in range(indptr[i], indptr[i + 1]):
+        for at in range(np.uintp(indptr[i]), np.uintp(indptr[i + 1])):
             x, row = np.float64(data[at]), out[np.uintp(indices[at])]
             for k in range(U.shape[1]):
                 row[k] += x * x * U[i, k]
@@ -116,11 +118,12 @@ def _product(data, indices, indptr, d, u, shift_invariant, W, bias, out, sums, s
 def _product1(data, indices, indptr, d, u, shift_invariant, W, bias, out, sums, start, stop):
     """`_product` for one output."""
     out[:] = 0
+    w, total = W.ravel(), out.ravel()
     for i in range(start, stop):
         first, last = indptr[i], indptr[i + 1]
-        weight = d[i, 0] * (bias[0] + _dot(data, indices, first, last, W))
+        weight = d[i, 0] * (bias[0] + _dot(data, indices, first, last, w))
         sums[0] += weight
-        _add(data, indices, first, last, weight, out)
+        _add(data, indices, first, last, weight, total)
 
 
 @kernel

@@ -194,15 +194,19 @@ def _symmetric(sums, columns, outputs, A):
 
 
 @kernel
-def _sparse_gram(data, indices, indptr, c, out, start, stop):
+def _sparse_gram(data, indices, indptr, c, out, squares, start, stop):
+    """Half of the pairs of entries of a row, on either side of the diagonal of `out`; and `squares`."""
     last = out.shape[0] - 1
     for i in range(start, stop):
-        for at in range(indptr[i], indptr[i + 1]):
-            weighted, row = c[i] * data[at], out[np.uint32(indices[at])]
-            for other in range(indptr[i], at + 1):
-                row[np.uint32(indices[other])] += weighted * data[other]
-            out[last, np.uint32(indices[at])] += weighted
-        out[last, last] += c[i]
+        first = np.uintp(indptr[i])
+        for at in range(first, np.uintp(indptr[i + 1])):
+            j = np.uintp(indices[at])
+            weighted, row = c[i] * data[at], out[j]
+            for other in range(first, at):
+                row[np.uintp(indices[other])] += weighted * data[other]
+            out[last, j] += weighted
+            squares[j] += weighted * data[at]
+        squares[last] += c[i]
 
 
 def _buffer(n_columns: int, dtype: type) -> np.ndarray:
@@ -298,14 +302,14 @@ def _mirrored(G: np.ndarray) -> np.ndarray:
 
 
 def sparse_gram(X: csr_array, c: np.ndarray) -> np.ndarray:
-    """``sum_i c_i z_i z_i'`` with ``z_i = (x_i, 1)`` for a CSR matrix without duplicates, in float64."""
+    """``sum_i c_i z_i z_i'`` with ``z_i = (x_i, 1)`` for a CSR matrix, in float64."""
     q = X.shape[1] + 1
     worth = X.nnz * (1 + X.nnz // X.shape[0]) if X.nnz > q * q else 0
     parts = list(pairwise(nonzero_bounds(X.indptr, worth)))
-    out = np.zeros((len(parts), q, q))
-    run(
-        _sparse_gram,
-        [(X.data, X.indices, X.indptr, c, o, *part) for o, part in zip(out, parts, strict=True)],
-    )
-    G = out.sum(axis=0)
-    return G + G.T - np.diag(np.diagonal(G))
+    out, squares = np.zeros((len(parts), q, q)), np.zeros((len(parts), q))
+    own = zip(out, squares, parts, strict=True)
+    run(_sparse_gram, [(X.data, X.indices, X.indptr, c, o, s, *part) for o, s, part in own])
+    G = out[0] if len(parts) == 1 else out.sum(axis=0)
+    G = G + G.T
+    G.flat[:: q + 1] += squares.sum(axis=0)
+    return G

@@ -35,6 +35,18 @@ def _differentiate(z, y, s, e, G, totals, sums):
 
 
 @kernel
+def _compare(S, near, moved, largest):
+    """How far outputs are from those `near` at most, and how large, beside what is known so far."""
+    for k in range(len(moved)):
+        most, high = moved[k], largest[k]
+        for r in range(len(S)):
+            z = S[r, k]
+            high = max(high, abs(z))
+            most = max(most, abs(z - near[r, 0]))
+        moved[k], largest[k] = most, high
+
+
+@kernel
 def _rows(A, a, mean, y, s, V, bias, near, S, i, rows, T, e, out, extent, sums, totals, moved, largest):
     """The rows from `i` on, which are those of `A` from `a` on."""
     n_models = V.shape[0]
@@ -44,15 +56,11 @@ def _rows(A, a, mean, y, s, V, bias, near, S, i, rows, T, e, out, extent, sums, 
         for j in range(len(extent)):
             extent[j] = max(extent[j], abs(x[j] - mean[j]))
     _forward(A, V, T, a, 0, rows)
-    for k in range(n_models):
-        most, high, b = moved[k], largest[k], bias[k]
-        for r in range(rows):
-            z = T[r, k] + b
-            S[i + r, k] = z
-            high = max(high, abs(z))
-            most = max(most, abs(z - near[i + r, 0]))
-        moved[k], largest[k] = most, high
+    for r in range(rows):
+        for k in range(n_models):
+            S[i + r, k] = T[r, k] + bias[k]
     part = slice(i, i + rows)
+    _compare(S[part], near[part], moved, largest)
     _differentiate(S[part].ravel(), y[part], s[part].ravel(), e[:m], T[:rows].ravel(), totals, sums)
     _backward(A, T, out, a, 0, rows)
 
@@ -162,11 +170,11 @@ def sweep(
 
 
 class CurvedSweep(NamedTuple):
-    """Of one model: loss (1,), gradient (q, 1), ``Z' H Z`` (q, q), outputs (n, 1), extent (q,)."""
+    """Of one model: loss (1,), gradient (q, 1), ``Z' H Z`` (q, q) or None, outputs (n, 1), extent (q,)."""
 
     losses: np.ndarray
     gradient: np.ndarray
-    curvature: np.ndarray
+    curvature: np.ndarray | None
     outputs: np.ndarray
     extent: np.ndarray
 

@@ -28,16 +28,18 @@ class Softmax:
 
     def value(self, S: Array, y: Array) -> Array:
         """``loss(S_i, y_i)``, shape (n,)."""
-        xp = array_namespace(S)
-        top, _, _, rest = _shifted_exp(S)
+        return self._value(S, y, _shifted_exp(S))
+
+    def _value(self, S: Array, y: Array, shifted: tuple[Array, ...]) -> Array:
+        """The loss from what `_shifted_exp` gave."""
+        xp, (top, _, _, rest) = array_namespace(S), shifted
         if y.ndim == 1:
             return (top - xp.take_along_axis(S, y[:, None], axis=1) + xp.log1p(rest))[:, 0]
         return xp.sum(y * (top - S), axis=1) + xp.sum(y, axis=1) * xp.log1p(rest)[:, 0]
 
     def derivatives(self, S: Array, y: Array, s: Array) -> tuple[Array, OutputHessian]:
         """``G_i = s_i (p_i - y_i)`` and ``H_i = s_i (diag(p_i) - p_i p_i')``, for weights `s` (n,)."""
-        G, P = self._derivatives(S, y, s)
-        return G, _hessian(P, s if y.ndim == 1 else s * array_namespace(S).sum(y, axis=1))
+        return self._derivatives(S, y, s, _shifted_exp(S))
 
     def evaluate(self, S: Array, y: Array, s: Array) -> tuple[float, Array, OutputHessian]:
         """``sum_i s_i loss(S_i, y_i)`` and both derivatives; compiled, one sweep with one exponential."""
@@ -46,7 +48,8 @@ class Softmax:
 
             value, G, P = softmax.evaluate(S, y, s)
             return value, G, _hessian(P, s)
-        return dot(s, self.value(S, y)), *self.derivatives(S, y, s)
+        shifted = _shifted_exp(S)
+        return dot(s, self._value(S, y, shifted)), *self._derivatives(S, y, s, shifted)
 
     def pull(self, S: Array, c: Array, y: Array, s: Array) -> Array | None:
         """The sum of the rows of G for the outputs ``S + c``, where that is made without G."""
@@ -65,18 +68,20 @@ class Softmax:
         others = xp.where(is_target, xp.full_like(S, -xp.inf), S)
         return xp.take_along_axis(S, y[:, None], axis=1)[:, 0] - xp.max(others, axis=1)
 
-    def _derivatives(self, S: Array, y: Array, s: Array) -> tuple[Array, Array]:
-        """The gradient and the probabilities, for arrays of any namespace."""
-        xp = array_namespace(S)
-        _, _, E, rest = _shifted_exp(S)
+    def _derivatives(
+        self, S: Array, y: Array, s: Array, shifted: tuple[Array, ...]
+    ) -> tuple[Array, OutputHessian]:
+        """The derivatives from what `_shifted_exp` gave."""
+        xp, (_, _, E, rest) = array_namespace(S), shifted
         P = E / (1 + rest)
         if y.ndim == 1:
             is_target = xp.arange(S.shape[1], device=S.device)[None, :] == y[:, None]
             others = xp.where(is_target, xp.zeros_like(P), P)
             G = xp.where(is_target, -xp.sum(others, axis=1, keepdims=True), P)
         else:
-            G = xp.sum(y, axis=1, keepdims=True) * P - y
-        return s[:, None] * G, P
+            totals = xp.sum(y, axis=1, keepdims=True)
+            G = totals * P - y
+        return s[:, None] * G, _hessian(P, s if y.ndim == 1 else s * totals[:, 0])
 
 
 def _hessian(P: Array, s: Array) -> OutputHessian:

@@ -339,18 +339,22 @@ class CompiledDesign(Design):
 
     def logistic_sweep(self, y: np.ndarray, s: np.ndarray, W: np.ndarray, near: np.ndarray) -> "Sweep":
         """Losses, gradients and outputs at `W` (p + 1, K) of logistic models with weights `s` (n, K)."""
-        from secondorder.kernels import sweep
+        from secondorder.kernels import sparse_sweep, sweep
 
         self.passes += 1
-        found = sweep.sweep(self._X, self._centre, y, s, *self._split(W), near)
+        kernels = sparse_sweep if issparse(self.X) else sweep
+        found = kernels.sweep(self._X, self._centre, y, s, *self._split(W), near)
         if self.intercept:
             return found
         return found._replace(gradient=found.gradient[:-1], extent=found.extent[:-1])
 
     def logistic_curved_sweep(self, y: np.ndarray, s: np.ndarray, w: np.ndarray) -> "CurvedSweep":
-        """The same for one model, with its curvature."""
+        """The same for one model, with its curvature; of a sparse X that is left to `gram`."""
         from secondorder.kernels import sweep
 
+        if issparse(self.X):
+            found = self.logistic_sweep(y, s, w, np.zeros((len(y), 1)))
+            return sweep.CurvedSweep(found.losses, found.gradient, None, found.outputs, found.extent)
         self.passes += 1
         return sweep.curved_sweep(self._X, self._centre, y, s, w)
 
@@ -373,14 +377,13 @@ class CompiledDesign(Design):
         if not issparse(self.X):
             self.passes += 1
             return gram.gram(self._X, self._centre, self.shape[1], c, dtype)
-        if not self.X.has_canonical_format:
-            return super().gram(c, dtype)
         self.passes += 1
         G = gram.sparse_gram(self._X, c)
         if self.mean is not None:
-            m, sums, raw = np.append(self.mean, 0.0), G[:, -1], np.diagonal(G)
-            cross = np.outer(m, sums)
-            G = G - (cross + cross.T) + sums[-1] * np.outer(m, m)
+            m, sums, raw = np.append(self.mean, 0.0), G[:, -1], np.diagonal(G).copy()
+            cross = np.outer(m, sums - 0.5 * sums[-1] * m)
+            G -= cross
+            G -= cross.T
             left = np.diagonal(G)
             constant = left <= ROUNDING * raw
             if np.any((left <= CANCELLED * raw) & ~constant):

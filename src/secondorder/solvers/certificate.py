@@ -89,6 +89,31 @@ def curvature_gap(squared_decrement: float, squared_reach: float) -> float:
     return float((a + (1 - a) * np.log1p(-a)) / squared_reach)
 
 
+def dual_gap_nearby(g: Array, flow: Array | None, penalty: float, grown: float) -> float:
+    """A bound of ``E(w) - E*`` for a logistic model with one `penalty`, wherever its intercept is.
+
+    The duality gap needs dual variables with sum 0. Such are ``G_i - t c_i``, for weights ``c_i >= 0`` of the
+    rows that are at most `grown` times the second derivatives ``d_i`` of their losses. They are feasible
+    while ``grown |t| <= 1``, and differ from G at a cost of at most ``sum_i (t c_i)^2 / d_i``, as two
+    probabilities diverge by no more than chi squared says.
+
+    Parameters
+    ----------
+    g : array of shape (q,)
+        The gradient; its last entry is that of the intercept, if there is one.
+    flow : array of shape (q,), or None
+        ``sum_i c_i z_i``; None without intercept.
+    penalty, grown : float
+    """
+    if flow is None:
+        return float(g @ g) / (2 * penalty)
+    t = g[-1] / flow[-1] if flow[-1] > 0 else np.inf
+    if not grown * abs(t) <= 1:
+        return np.inf
+    slopes = g[:-1] - t * flow[:-1]
+    return float(slopes @ slopes) / (2 * penalty) + grown * float(t) ** 2 * float(flow[-1])
+
+
 @dataclass(frozen=True)
 class DualityGap:
     """Judges points of a penalised convex objective, by a bound that holds but for rounding."""

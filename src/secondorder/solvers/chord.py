@@ -1,4 +1,4 @@
-"""Newton's method for tall X of few features and two classes: a sweep for a step, a Hessian for several."""
+"""Newton's method for X of few features and two classes: a sweep for a step, a Hessian for several."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,36 +10,38 @@ from scipy.sparse import issparse
 
 from secondorder.losses import Logistic
 from secondorder.models.design import CompiledDesign
-from secondorder.objective import Objective
-from secondorder.solvers.certificate import Status, curvature_gap
+from secondorder.models.linear import LinearForward, LinearRay
+from secondorder.objective import Objective, Point, Ray
+from secondorder.solvers.certificate import Status, curvature_gap, dual_gap_nearby
 from secondorder.solvers.minimize import Iteration, Result
 from secondorder.solvers.preconditioners import ScaledCholesky
+from secondorder.solvers.steps import minimize_along
 
-STEPS = 8  # at most
+STEPS = 16  # at most
 DEPTH = 3  # steps combined
 SLOW = 0.1  # part of the decrease last promised that makes another Hessian worth its sweep
 FAR = 1000  # times the gap asked for: where curvature from elsewhere promises that, it is not good for long
-ROUNDED = 0.01  # part of the least curvature that rounding may come to
+BLURRED = 0.01  # part of the least curvature that rounding may come to
+STEEP = 0.5  # part of the slope at the start of a step that its end may have
+ROUNDED = 1e-14  # part of E below which what a step promises is rounding
 NARROW = 16  # columns for which a Hessian costs no more than a sweep
 
 
 def chord_repays(objective: Objective) -> bool:
-    """Whether there are compiled sweeps for this objective."""
-    design = objective.X
-    dense = isinstance(design, CompiledDesign) and not issparse(design.X)
-    one = (
-        objective.uniform is not None
-        and objective.uniform[1] == design.X.shape[1] * objective.model.n_outputs
-    )
-    return dense and one and isinstance(objective.loss, Logistic)
+    """Whether there are compiled sweeps for this objective: for several models if X is dense."""
+    design, K = objective.X, objective.model.n_outputs
+    one = objective.uniform is not None and objective.uniform[1] == design.X.shape[1] * K
+    compiled = isinstance(design, CompiledDesign) and (K == 1 or not issparse(design.X))
+    return compiled and one and isinstance(objective.loss, Logistic)
 
 
 class Near(NamedTuple):
     """The curvature of the losses of K models at one w, which is to be near the optimum of each.
 
-    `curvatures` are ``Z' H_k Z`` (q, q), or an estimate of it that is at most `excess` times that; `outputs`
-    (n, 1) are those at that w; `extent` (q,) holds the largest ``|z_ij|``. Both are found at the start
-    of a `chord`, and w is there, if they are not given. `lightest` is the least positive weight of a row.
+    `curvatures`, if made yet, are ``Z' H_k Z`` (q, q), or an estimate of it that is at most `excess` times
+    that; `outputs` (n, 1) are those at that w; `extent` (q,) holds the largest ``|z_ij|``, or infinity. Both
+    are found at the start of a `chord`, and w is there, if they are not given. `lightest` is the least
+    positive weight of a row.
     """
 
     curvatures: Sequence[np.ndarray]
@@ -51,9 +53,14 @@ class Near(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """``B = D + penalty`` of one model near by: its factor, and what bounds E at another point by it."""
+    """``B = D + penalty`` of one model near by: its factor, and what bounds E at another point by it.
+
+    `flow` is the column of D that belongs to an intercept, without penalty.
+    """
 
     B: ScaledCholesky
+    penalty: float
+    flow: np.ndarray | None
     diagonal: np.ndarray
     extent: np.ndarray
     excess: float
@@ -61,15 +68,17 @@ class Metric:
     @cached_property
     def squared_reach(self) -> float:
         """An upper bound of ``z_i' B^-1 z_i`` for all rows; infinite if rounding may have a part in B."""
+        if not np.all(np.isfinite(self.extent)):
+            return np.inf
         inverse = self.B.inverse()
         condition = float(np.max(self.diagonal * np.diagonal(inverse)))
         rounding = condition * len(inverse) * np.finfo(float).eps
-        if not self.B.exact or rounding > ROUNDED or not np.all(self.diagonal > 0):
+        if not self.B.exact or rounding > BLURRED or not np.all(self.diagonal > 0):
             return np.inf
         return float(self.extent @ np.abs(inverse) @ self.extent)
 
-    def gap(self, promised: float, moved: float, flattest: float) -> float:
-        """The bound of ``E - E*`` where ``g' B^-1 g`` is `promised`.
+    def gap(self, g: np.ndarray, promised: float, moved: float, flattest: float) -> float:
+        """The bound of ``E - E*`` where the gradient is g, and ``g' B^-1 g`` is `promised`.
 
         `moved` is the largest difference of an output from where B was taken, `flattest` the least second
         derivative of the loss of a row: the curvature there is at least ``exp(-moved) B / excess``, and
@@ -77,10 +86,11 @@ class Metric:
         """
         with np.errstate(over="ignore"):
             grown = self.excess * float(np.exp(moved))
+        dual = dual_gap_nearby(g, self.flow, self.penalty, grown)
         reach = grown * self.squared_reach
         if np.isfinite(reach) and flattest > 0:
             reach = min(reach, 1 / flattest)
-        return curvature_gap(grown * float(promised), reach)
+        return min(dual, curvature_gap(grown * float(promised), reach))
 
 
 class Seen(NamedTuple):
@@ -129,8 +139,9 @@ def chord(
     """A point nearer to the optimum of every model, by steps of one sweep over X each.
 
     ``w <- w - B^-1 g``, with one ``B`` for several steps. These are combined with those before by Anderson's
-    method (Iterative procedures for nonlinear integral equations, J. ACM 12, 1965), in the norm of B. It
-    ends where all models are within the relative gap `tol`, or where steps lead nowhere.
+    method (Iterative procedures for nonlinear integral equations, J. ACM 12, 1965), in the norm of B. Where
+    a step of one model ends on a slope, it is cut or drawn out to where E is least, as its outputs tell.
+    It ends where all models are within the relative gap `tol`, or where steps lead nowhere.
 
     Parameters
     ----------
@@ -149,55 +160,90 @@ def chord(
     callback : callable(Iteration), optional
     """
     design, s = objective.X, objective.s.reshape(len(objective.s), -1)
-    penalty, n_penalised = objective.penalty[0], design.X.shape[1]
     seen, W = (start, start.W) if isinstance(start, Seen) else (None, start)
     alone, narrow = s.shape[1] == 1, len(W) <= NARROW
     last, again = np.full(s.shape[1], np.inf), False
     steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     history: list[Iteration] = []
-    for k in range(min(STEPS, max_iter) + 1):
-        looked = near is None or again
+    best: Chord | None = None
+    for _ in range(min(STEPS, max_iter) + 1):
+        first, looked = best is None, near is None or again
         if near is None or again:
-            seen, near = look(W) if look else look_around(objective, W)
-            steps = []
+            (seen, near), steps, again = look(W) if look else look_around(objective, W), [], False
         elif not len(near.outputs):
             seen, extent = sweep_around(objective, W)
             seen = seen._replace(moved=np.zeros(s.shape[1]))
             near = near._replace(outputs=seen.outputs[:, :1], extent=extent)
         elif seen is None:
             seen = Seen(W, *design.logistic_sweep(objective.y, s, W, near.outputs)[:5])
+        lowers = best is not None and alone and last[0] > ROUNDED * best.values[0]
+        if best is not None and lowers:
+            turn = _turn(objective, best.seen, seen)
+            if turn is not None:
+                W, again = turn, True
+                continue
         if not steps:
+            near = near if near.curvatures else _surveyed(objective, near)
             near_by = metrics(near, objective)
-        g = seen.gradient.copy()
-        g[:n_penalised] += penalty * W[:n_penalised]
+        g, W = _slopes(objective, seen), seen.W
         step = -np.column_stack([m.B @ column for m, column in zip(near_by, g.T, strict=True)])
         promised = -np.sum(g * step, axis=0)
         if steps and not np.all(promised < last):
-            break
-        values = seen.losses + 0.5 * penalty * np.sum(W[:n_penalised] ** 2, axis=0)
+            if not lowers:
+                break
+            again = True
+            continue
+        values = seen.losses + 0.5 * objective.penalty[0] * np.sum(W[: design.X.shape[1]] ** 2, axis=0)
         flat = flattest(near.lightest, seen.largest)
-        bounds = zip(near_by, promised, seen.moved, flat, strict=True)
+        bounds = zip(near_by, g.T, promised, seen.moved, flat, strict=True)
         gaps = np.array([metric.gap(*of) for metric, *of in bounds])
         sums = float(np.sum(values)), float(np.linalg.norm(g)), float(np.sum(gaps))
-        history.append(Iteration(k, *sums, design.passes, 0, float(k > 0)))
+        history.append(Iteration(len(history), *sums, design.passes, 0, float(not first)))
         if callback is not None:
             callback(history[-1])
         best = Chord(seen, near, values, gaps, tuple(history))
         if best.arrived(tol):
             break
         slow = len(steps) > 0 and promised[0] > SLOW * last[0]
-        far = look is not None and k == 0 and not looked and np.any(promised > FAR * tol * values)
+        far = look is not None and first and not looked and np.any(promised > FAR * tol * values)
         again = bool(far or (alone and (narrow or slow)))
         steps.append((W, step, g))
         last, W, seen = promised, _combined(steps[-DEPTH:]), None
+    assert best is not None
     return best
 
 
+def _slopes(objective: Objective, seen: Seen) -> np.ndarray:
+    """The gradient of E, shape (q, K)."""
+    g, p = seen.gradient.copy(), objective.X.X.shape[1]
+    g[:p] += objective.penalty[0] * seen.W[:p]
+    return g
+
+
+def _turn(objective: Objective, before: Seen, after: Seen) -> np.ndarray | None:
+    """Where E is least along the last step of one model, if that ended where E is still or again steep."""
+    w, d = before.W.ravel(), (after.W - before.W).ravel()
+    begin, end = (float(d @ _slopes(objective, seen)[:, 0]) for seen in (before, after))
+    if abs(end) <= STEEP * abs(begin) or begin >= 0:
+        return None
+    forward = LinearForward(lambda: w, objective.X, before.outputs)
+    ray = LinearRay(forward, d, after.outputs - before.outputs)
+    point, t, _ = minimize_along(Ray(Point(objective, forward), d, ray), begin)
+    return point.w[:, None] if t > 0 else None
+
+
 def look_around(objective: Objective, w: np.ndarray) -> tuple[Seen, Near]:
-    """One model at `w` (q, 1), and its curvature there."""
+    """One model at `w` (q, 1), and its curvature there, if one sweep finds both."""
     s = objective.s.reshape(-1, 1)
     losses, g, D, S, extent = objective.X.logistic_curved_sweep(objective.y, s, w)
-    return Seen(w, losses, g, S, np.zeros(1), np.max(np.abs(S), axis=0)), Near([D], lightest(s), S, extent)
+    near = Near([] if D is None else [D], lightest(s), S, extent)
+    return Seen(w, losses, g, S, np.zeros(1), np.max(np.abs(S), axis=0)), near
+
+
+def _surveyed(objective: Objective, near: Near) -> Near:
+    """One model with its curvature, by a pass of its own."""
+    _, _, H = objective.loss.evaluate(near.outputs, objective.y, objective.s)
+    return near._replace(curvatures=[objective.X.gram(H.d[:, 0])])
 
 
 def sweep_around(objective: Objective, W: np.ndarray) -> tuple[Seen, np.ndarray]:
@@ -220,12 +266,14 @@ def flattest(lightest: float, largest: np.ndarray) -> np.ndarray:
 
 def metrics(near: Near, objective: Objective) -> list[Metric]:
     """``B = D + penalty`` of every model; the intercept has no penalty."""
-    found = []
+    found, penalty = [], objective.penalty[0]
     for D in near.curvatures:
         B = D.copy()
-        B.flat[: objective.X.X.shape[1] * (len(B) + 1) : len(B) + 1] += objective.penalty[0]
+        B.flat[: objective.X.X.shape[1] * (len(B) + 1) : len(B) + 1] += penalty
         diagonal = np.diagonal(B).copy()
-        found.append(Metric(ScaledCholesky(B, penalised=True), diagonal, near.extent, near.excess))
+        flow = D[:, -1] if objective.X.intercept else None
+        factor = ScaledCholesky(B, penalised=True)
+        found.append(Metric(factor, penalty, flow, diagonal, near.extent, near.excess))
     return found
 
 

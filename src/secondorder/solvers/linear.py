@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from secondorder.curvature import GaussNewton, LeadingTerm, SingleGaussNewton
-from secondorder.kernels import COMPILING, dense_repays, features_repay
+from secondorder.kernels import COMPILING, dense_repays, features_repay, sparse_repays
 from secondorder.kernels.threads import one_blas_thread
 from secondorder.losses import Logistic, Loss, Softmax
 from secondorder.losses.output_hessian import Array
@@ -51,11 +51,13 @@ LARGEST_BLOCKS = 2**24  # entries of the blocks of all classes together, or as m
 LEAST_SEARCHED = 100  # features for which Newton's systems take more products than a search in spans
 SCALED_AFTER = 8  # steps of a search in spans for which half of Jacobi's scaling is worth its pass
 WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
-SMALL = 2**14  # entries of X below which BLAS has no use for threads
 SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
+SPARSE_SAMPLED = 8  # the same for a sparse X
 SAMPLE_BYTES = 2**25  # of rows copied, at most
 SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer to the whole
 ROWS_PER_COLUMN = 50  # a sample has at least so many
+SPARSE_ROWS_PER_COLUMN = 16  # the same for a sparse X
+CURVATURE = 0.25  # of the logistic loss, at most
 ROWS_PER_CLASS = 10  # and about so many
 FACTORED_RTOL = 0.03  # residual of a Newton system with one output that has a Cholesky factor
 WORTH_A_CHORD = (
@@ -127,13 +129,13 @@ def fit_linear(
             f"y holds class codes from {np.min(y)} to {np.max(y)}: give 0 to n_outputs - 1 = {n_outputs - 1}."
         )
     problem = LinearProblem(X, y, s, loss, n_outputs, float(penalty), intercept)
-    with blas_at_rest(X):
+    with blas_at_rest():
         return solve(problem, w, solver, hessian, tol=tol, max_iter=max_iter, callback=callback)
 
 
-def blas_at_rest(X: Array) -> AbstractContextManager:
-    """One thread for BLAS, where our loops over X need the processors."""
-    return one_blas_thread() if COMPILING and math.prod(X.shape) >= SMALL else nullcontext()
+def blas_at_rest() -> AbstractContextManager:
+    """One thread for BLAS: our loops over X need the processors, and small factors wait long for others."""
+    return one_blas_thread() if COMPILING else nullcontext()
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,9 +178,17 @@ class LinearProblem:
     def sample(self) -> "LinearProblem | None":
         """One row of every `SAMPLED` or more, its weight raised, if it is a problem much like the whole."""
         X, n = self.X, self.X.shape[0]
-        every = max(SAMPLED, math.ceil(getattr(X, "nbytes", 0) / SAMPLE_BYTES))
+        if issparse(X):
+            # A column may have hardly any entries in the sample: it takes a penalty that outweighs them.
+            every, rows_per_column = SPARSE_SAMPLED, SPARSE_ROWS_PER_COLUMN
+            strong = self.penalty >= rows_per_column * CURVATURE * np.mean(self.s)
+            repays = strong and sparse_repays(X, self.n_outputs) and isinstance(self.loss, Logistic)
+        else:
+            every = max(SAMPLED, math.ceil(getattr(X, "nbytes", 0) / SAMPLE_BYTES))
+            rows_per_column = ROWS_PER_COLUMN
+            repays = dense_repays(X, self.n_outputs)
         m = n // every
-        if not dense_repays(X, self.n_outputs) or m < ROWS_PER_COLUMN * (X.shape[1] + 1):
+        if not repays or m < rows_per_column * (X.shape[1] + 1):
             return None
         rows = every * np.arange(m) + np.random.default_rng(0).integers(0, every, m)
         y, s = self.y[rows], self.s[rows]
@@ -245,7 +255,7 @@ def _curvature_nearby(
     problem: LinearProblem, sample: LinearProblem, about: Design, start: Array
 ) -> Near | None:
     """The curvature by a sample of the rows with the design `about`, unless that of all rows is as cheap."""
-    if about.shape[1] <= NARROW:
+    if about.shape[1] <= NARROW or issparse(about.X):
         return None
     D = about.hessian(sample.objective(about).at(start.ravel()).H)
     return Near([D], lightest(problem.s), excess=sample.raised)

@@ -105,10 +105,10 @@ def fit_path(
         One for each penalty. Its `point` may be in the variables of the row space of X.
     """
     problem = LinearProblem(X, y, s, loss, n_outputs, 1.0, intercept)
-    with blas_at_rest(X):
+    with blas_at_rest():
         path = _Path(problem, solver, folds, {"tol": tol, "max_iter": max_iter})
     for penalty in penalties:
-        with blas_at_rest(X):
+        with blas_at_rest():
             stage = path.advance(float(penalty))
         yield stage
 
@@ -147,8 +147,13 @@ class _Path:
         together = max(1, room) if self.separate and cached else 1
         self.preconditioner = choose_preconditioner(self.small, problem.n_outputs, solver)
         factored = self.preconditioner is not None and self.preconditioner.make is Cholesky
+        dense = isinstance(self.small.X, np.ndarray)  # rare features make solutions differ too much
         self.chords = (
-            factored and not self.searches and not self.space and chord_repays(problem.objective(self.small))
+            dense
+            and factored
+            and not self.searches
+            and not self.space
+            and chord_repays(problem.objective(self.small))
         )
         if self.chords or (self.space is not None and self.separate):
             folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]  # the whole is the first
