@@ -334,14 +334,19 @@ def _parts(X: np.ndarray, n_outputs: int) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
-def matmul(X: np.ndarray, W: np.ndarray, bias: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """``(X - 1 mean') W + bias`` in float64 for float64 `W` (p, K), whatever the precision of `X`."""
-    V, S = np.ascontiguousarray(W.T), np.empty((X.shape[0], W.shape[1]))
-    parts = _parts(X, W.shape[1])
-    if X.flags.c_contiguous:
-        run(_matmul, [(X, V, bias - mean @ W, S, *part) for part in parts])
+def matmul(
+    X: np.ndarray, W: np.ndarray, bias: np.ndarray, mean: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
+    """``(X - 1 mean') W + bias``, whatever the precision of `X`, as `out` in its precision or in float64."""
+    (p, K), S = W.shape, np.empty((X.shape[0], W.shape[1])) if out is None else out
+    converted = X.itemsize > S.itemsize or not X.flags.c_contiguous
+    V: np.ndarray = np.zeros((K, -(-p // LINE) * LINE if converted else p), S.dtype)
+    V[:, :p] = W.T
+    parts = _parts(X, K)
+    if converted:
+        run(_converted_matmul, [(X, mean, V, bias.astype(S.dtype), S, *part) for part in parts])
     else:
-        run(_converted_matmul, [(X, mean, V, bias, S, *part) for part in parts])
+        run(_matmul, [(X, V, (bias - mean @ W).astype(S.dtype), S, *part) for part in parts])
     return S
 
 

@@ -6,12 +6,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import issparse
 
 from secondorder.losses import Logistic
-from secondorder.models.design import CompiledDesign
 from secondorder.objective import Objective
 from secondorder.solvers.certificate import Status, curvature_gap
+from secondorder.solvers.landscapes import sweeps_repay
 from secondorder.solvers.minimize import Iteration, Result
 from secondorder.solvers.preconditioners import ScaledCholesky
 
@@ -24,13 +23,7 @@ NARROW = 16  # columns for which a Hessian costs no more than a sweep
 
 def chord_repays(objective: Objective) -> bool:
     """Whether there are compiled sweeps for this objective."""
-    design = objective.X
-    dense = isinstance(design, CompiledDesign) and not issparse(design.X)
-    one = (
-        objective.uniform is not None
-        and objective.uniform[1] == design.X.shape[1] * objective.model.n_outputs
-    )
-    return dense and one and isinstance(objective.loss, Logistic)
+    return sweeps_repay(objective) and isinstance(objective.loss, Logistic)
 
 
 class Near(NamedTuple):
@@ -123,6 +116,7 @@ def chord(
     tol: float,
     max_iter: int,
     callback: Callable[[Iteration], None] | None = None,
+    history: tuple[Iteration, ...] = (),
 ) -> Chord:
     """A point nearer to the optimum of every model, by steps of one sweep over X each.
 
@@ -142,6 +136,8 @@ def chord(
     max_iter : int
         Largest number of steps, if it is less than `STEPS`.
     callback : callable(Iteration), optional
+    history : tuple of Iteration, optional
+        Of an earlier phase that ended at `start`; its last entry is made anew.
     """
     design, s = objective.X, objective.s.reshape(len(objective.s), -1)
     penalty, n_penalised = objective.penalty[0], design.X.shape[1]
@@ -149,8 +145,8 @@ def chord(
     alone, narrow = s.shape[1] == 1, len(W) <= NARROW
     last, slow = np.full(s.shape[1], np.inf), False
     steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    history: list[Iteration] = []
-    for k in range(min(STEPS, max_iter) + 1):
+    rows = list(history[:-1])
+    for k in range(min(STEPS, max_iter - len(rows)) + 1):
         if near is None or (alone and k > 0 and (narrow or slow)):
             seen, near = look_around(objective, W)
             steps = []
@@ -173,10 +169,10 @@ def chord(
         bounds = zip(near_by, promised, seen.moved, flat, strict=True)
         gaps = np.array([metric.gap(*of) for metric, *of in bounds])
         sums = float(np.sum(values)), float(np.linalg.norm(g)), float(np.sum(gaps))
-        history.append(Iteration(k, *sums, design.passes, 0, float(k > 0)))
+        rows.append(Iteration(len(rows), *sums, design.passes, 0, float(k > 0)))
         if callback is not None:
-            callback(history[-1])
-        best = Chord(seen, near, values, gaps, tuple(history))
+            callback(rows[-1])
+        best = Chord(seen, near, values, gaps, tuple(rows))
         if best.arrived(tol):
             break
         slow = len(steps) > 0 and promised[0] > SLOW * last[0]
