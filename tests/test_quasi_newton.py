@@ -92,7 +92,7 @@ def test_e_falls_and_steps_are_counted(seed, K, penalty):
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize("tol", [1e-3, 1e-6, 1e-11])
 def test_solutions_are_certified_and_those_of_newton(K, intercept, tol, monkeypatch):
-    one = problem(0, n=9000, p=130, K=K, intercept=intercept, penalty=10.0, scale=0.3)
+    one = problem(0, n=9000, p=130, K=K, intercept=intercept, penalty=10.0)
     begun = []
 
     def remembered(objective, **options):

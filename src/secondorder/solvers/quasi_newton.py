@@ -17,7 +17,8 @@ from secondorder.solvers.minimize import Iteration
 PAIRS = 10  # of steps and changes of the gradient remembered
 FAST = 4  # times that `LAST` steps are to reduce the gap
 LAST = 3
-HALVINGS = 3  # of a step, at most
+TRIALS = 4  # of a step, at most
+SHORTER, LONGER = 0.01, 0.5  # of the last trial is the next
 ENOUGH = 1e-4  # part of the promised decrease that makes a step acceptable
 NEAR = 0.5  # part of the gap to reach at which steps end, which is estimated
 LEFT = 0.1  # part of the promised decrease of E that unsolved intercepts may leave
@@ -81,13 +82,19 @@ def quasi_newton(
 
 
 def _step(landscape: Landscape, seen: Seen, d: np.ndarray, slope: float) -> tuple[Seen | None, float, int]:
-    """The first of ``W + t d``, t = 1, 1/2, 1/4 ..., that lowers E enough, if any does; t and the trials."""
-    for halved in range(HALVINGS + 1):
-        t = 0.5**halved
+    """The first point tried along `d` that lowers E enough, if any does, where it lies and the trials.
+
+    After the whole step come the minima of the parabolas through what has been seen.
+    """
+    t = 1.0
+    for n_trials in range(1, TRIALS + 1):
         after = landscape(seen.W + t * d, LEFT * -t * slope)
-        if after.value <= seen.value + ENOUGH * t * slope:
-            return after, t, halved + 1
-    return None, 0.0, HALVINGS + 1
+        rise = after.value - seen.value
+        if rise <= ENOUGH * t * slope:
+            return after, t, n_trials
+        lowest = -slope * t / (2 * (rise - t * slope)) if np.isfinite(rise) else 0.0
+        t *= min(max(lowest, SHORTER), LONGER)
+    return None, 0.0, TRIALS
 
 
 class _Memory:
