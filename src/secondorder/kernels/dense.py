@@ -384,7 +384,7 @@ def product(
     u = np.empty((0, 0), dtype) if u is None else u
     parts = _parts(X, K)
     out: np.ndarray = np.zeros((len(parts), *V.shape), dtype)
-    sums: np.ndarray = np.zeros((len(parts), K), dtype)
+    sums = np.zeros((len(parts), K))
     loop = _converted_product if converted else _product1 if narrow else _product
     matrix = (X, mean) if converted else (X,)
     centre = np.zeros(p) if converted else mean
