@@ -18,6 +18,7 @@ from secondorder.kernels import (
     elementary,
     gram,
     softmax,
+    softmax_sweep,
     sparse_sweep,
     sweep,
     threads,
@@ -261,6 +262,47 @@ def check_sweep(found, Z, y, s, W, near):
     np.testing.assert_allclose(found.gradient, Z.T @ G, atol=1e-10 * n)
     np.testing.assert_array_equal(found.moved, np.max(np.abs(found.outputs - near), axis=0))
     np.testing.assert_array_equal(found.largest, np.max(np.abs(found.outputs), axis=0))
+
+
+@given(**layouts)
+def test_one_sweep_gives_the_gradient_of_one_model(seed, n, p, dtype, order):
+    X, mean, y, s, W = models(seed, n, p, 1, dtype, order)
+    loss, gradient = sweep.gradient(X, mean, y, s[:, 0], W[:p, 0], W[p, 0])
+    Z = np.column_stack([X - mean, np.ones(n)])
+    np.testing.assert_allclose(loss, s[:, 0] @ Logistic().value(Z @ W, y), rtol=1e-11)
+    np.testing.assert_allclose(
+        gradient[:, None], Z.T @ Logistic().derivatives(Z @ W, y, s)[0], atol=1e-10 * n
+    )
+
+
+@given(K=st.integers(2, 40), scale=st.sampled_from([0.1, 1.0, 30.0]), **layouts)
+def test_softmax_by_a_sweep_forward_and_one_back(seed, n, p, K, scale, dtype, order):
+    X, mean, _, s, W = models(seed, n, p, K, dtype, order)
+    y, s, W = np.random.default_rng(seed).integers(0, K, n), s[:, 0], scale * W
+    S = np.empty((n, K), np.float32)
+    dense.matmul(X, W[:p], np.zeros(K), mean, S)
+    Z = np.column_stack([X - mean, np.ones(n)])
+    size = (np.abs(X) + np.abs(mean)) @ np.abs(W[:p])
+    assert np.all(np.abs(S - Z[:, :p] @ W[:p]) <= 1e-6 * size)
+    outputs = S.astype(np.float64) + W[p].astype(np.float32)
+    G, _ = Softmax().derivatives(outputs, y, s)
+    loss, gradient = softmax_sweep.back(X, mean, S, W[p], y, s)
+    losses = Softmax().value(outputs, y)
+    rounding = 1e-6 * (1 + np.max(np.abs(outputs), axis=1))
+    assert abs(loss - s @ losses) <= s @ (rounding + 1e-5 * losses)
+    size = np.column_stack([np.abs(X) + np.abs(mean), np.ones(n)])
+    close = (size.T @ (s * rounding))[:, None] + 1e-30
+    assert np.all(np.abs(gradient - Z.T @ G) <= close)
+    again, pull = softmax_sweep.pull(S, W[p], y, s)
+    assert abs(again - loss) <= 1e-12 * loss
+    assert np.all(np.abs(pull - G.sum(axis=0)) <= close[p])
+
+
+@given(x=st.floats(-200, 0))
+def test_exponential_in_single_precision(x):
+    x32 = np.float32(x)
+    found = elementary.exp_negative_single(x32)
+    assert np.isclose(found, np.exp(np.float64(x32)), rtol=3e-7, atol=2e-38)
 
 
 @given(intercept=st.booleans(), **layouts)

@@ -15,7 +15,10 @@ from secondorder.linear_model import LogisticRegression, LogisticRegressionCV
 from secondorder.losses import Logistic, Softmax, Squared
 from secondorder.solvers import Blocks, LinearProblem, Refreshed, fit_linear
 from secondorder.solvers.chord import Near, chord
+from secondorder.solvers.landscapes import LogisticLandscape, SoftmaxLandscape
 from secondorder.solvers.linear import CURVATURES, SOLVERS, descend_linear
+from secondorder.solvers.preconditioners import Diagonal
+from secondorder.solvers.quasi_newton import quasi_newton
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def _fit_every_way(X: Any) -> None:
         softmax = LinearProblem(X, rows % 3, s, Softmax(), 3, 1.0, True)
         of_classes = softmax.objective(softmax.design())
         descend_linear(of_classes, np.zeros(len(of_classes.penalty)), Refreshed(Blocks, 1.0), tol=1e-3)
+        metric = Diagonal(np.full(len(of_classes.penalty), 1e-3))
+        quasi_newton(of_classes, SoftmaxLandscape(of_classes), metric, tol=1e-3, max_iter=2)
     for n_outputs, hessian in product((1, 2, 3), CURVATURES):
         Y = np.eye(n_outputs)[rows % n_outputs]
         fit_linear(X, Y, s, loss=Squared(), n_outputs=n_outputs, penalty=1.0, hessian=hessian)
@@ -105,3 +110,4 @@ def _sweep(X: Any, y: np.ndarray, s: np.ndarray) -> None:
     chord(one.objective(design), W[:, :1].copy(), tol=1e-6, max_iter=2)
     if not issparse(X):
         chord(two.objective(design), W, near, tol=1e-6, max_iter=2)
+        LogisticLandscape(one.objective(design))(W[:, :1].copy(), 0.0)

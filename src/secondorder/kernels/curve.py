@@ -40,23 +40,26 @@ def _scale_rows(d, i, T, bias, sums):
 
 @kernel
 def curve_rows(d, u, shift_invariant, i, T, bias, sums):
-    """``H_{i + r} (t_r + bias)`` in place of every row r of `T`, and their sum added to `sums`."""
+    """``H_{i + r} (t_r + bias)`` in place of every row r of `T`, and their sum added to `sums`.
+
+    Where equal changes of all outputs change nothing, what counts is differences from their weighted
+    mean. That is next to the output of a class that is nearly certain, and needs no search for it.
+    """
     n_outputs, zero = T.shape[1], T.dtype.type(0)
     if u.size == 0:
         _scale_rows(d, i, T, bias, sums)
         return
     for r in range(T.shape[0]):
-        largest, origin, along = -T.dtype.type(1), zero, zero
-        for k in range(n_outputs if shift_invariant else 0):
-            larger = d[i + r, k] > largest
-            largest = d[i + r, k] if larger else largest
-            origin = T[r, k] + bias[k] if larger else origin
+        t, weights, roots = T[r], d[i + r], u[i + r]
+        origin = along = total = zero
         for k in range(n_outputs):
-            along += u[i + r, k] * (T[r, k] + bias[k] - origin)
+            t[k] += bias[k]
+            origin += roots[k] * t[k]
+            total += roots[k]
+        origin = origin / total if shift_invariant and total > 0 else zero
         for k in range(n_outputs):
-            T[r, k] = d[i + r, k] * (T[r, k] + bias[k] - origin) - u[i + r, k] * along
-    for k in range(n_outputs):
-        total = zero
-        for r in range(T.shape[0]):
-            total += T[r, k]
-        sums[k] += total
+            t[k] -= origin
+            along += roots[k] * t[k]
+        for k in range(n_outputs):
+            t[k] = weights[k] * t[k] - roots[k] * along
+            sums[k] += t[k]

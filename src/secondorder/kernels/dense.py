@@ -334,14 +334,19 @@ def _parts(X: np.ndarray, n_outputs: int) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
-def matmul(X: np.ndarray, W: np.ndarray, bias: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """``(X - 1 mean') W + bias`` in float64 for float64 `W` (p, K), whatever the precision of `X`."""
-    V, S = np.ascontiguousarray(W.T), np.empty((X.shape[0], W.shape[1]))
-    parts = _parts(X, W.shape[1])
-    if X.flags.c_contiguous:
-        run(_matmul, [(X, V, bias - mean @ W, S, *part) for part in parts])
+def matmul(
+    X: np.ndarray, W: np.ndarray, bias: np.ndarray, mean: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
+    """``(X - 1 mean') W + bias``, whatever the precision of `X`, as `out` in its precision or in float64."""
+    (p, K), S = W.shape, np.empty((X.shape[0], W.shape[1])) if out is None else out
+    converted = X.itemsize > S.itemsize or not X.flags.c_contiguous
+    V: np.ndarray = np.zeros((K, -(-p // LINE) * LINE if converted else p), S.dtype)
+    V[:, :p] = W.T
+    parts = _parts(X, K)
+    if converted:
+        run(_converted_matmul, [(X, mean, V, bias.astype(S.dtype), S, *part) for part in parts])
     else:
-        run(_converted_matmul, [(X, mean, V, bias, S, *part) for part in parts])
+        run(_matmul, [(X, V, (bias - mean @ W).astype(S.dtype), S, *part) for part in parts])
     return S
 
 
@@ -379,7 +384,7 @@ def product(
     u = np.empty((0, 0), dtype) if u is None else u
     parts = _parts(X, K)
     out: np.ndarray = np.zeros((len(parts), *V.shape), dtype)
-    sums: np.ndarray = np.zeros((len(parts), K), dtype)
+    sums = np.zeros((len(parts), K))
     loop = _converted_product if converted else _product1 if narrow else _product
     matrix = (X, mean) if converted else (X,)
     centre = np.zeros(p) if converted else mean

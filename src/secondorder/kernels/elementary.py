@@ -1,10 +1,11 @@
 """Exponential and logarithm as plain arithmetic, which the compiler turns into vector instructions."""
 
+from math import factorial
 from typing import Any
 
 import numpy as np
-from llvmlite.ir import DoubleType
-from numba.core.types import float64, int64
+from llvmlite.ir import DoubleType, FloatType
+from numba.core.types import float32, float64, int32, int64
 from numba.extending import intrinsic
 
 from secondorder.kernels.compile import kernel, kernel_in_order
@@ -50,6 +51,36 @@ def exp_negative(x):
     series = series * r + 1.0
     series = series * r + 1.0
     return series * _float_of_bits(np.int64(max(np.int32(k) + BIAS, 0)) << MANTISSA)
+
+
+LOWEST_SINGLE = np.float32(-87.0)  # exp is denormal in float32 from some -87.3 on
+LOG2E_SINGLE, HALF = np.float32(LOG2E), np.float32(0.5)
+LN2_HIGH_SINGLE, LN2_LOW_SINGLE = np.float32(0.693359375), np.float32(-2.12194440e-4)
+SERIES_SINGLE = tuple(np.float32(1 / factorial(k)) for k in range(8))
+
+
+@intrinsic
+def _single_of_bits(typing: Any, bits: Any) -> Any:
+    """The float32 with the bits of an int32."""
+    return float32(int32), lambda context, builder, signature, args: builder.bitcast(args[0], FloatType())
+
+
+@kernel_in_order
+def exp_negative_single(x):
+    """``exp(x)`` for x <= 0 in float32, to about 1 unit in the last place; 0 where it would be denormal."""
+    bounded = LOWEST_SINGLE if x <= LOWEST_SINGLE else x
+    k = np.floor(bounded * LOG2E_SINGLE + HALF)
+    r = (bounded - k * LN2_HIGH_SINGLE) - k * LN2_LOW_SINGLE
+    c = SERIES_SINGLE
+    series = c[7] * r + c[6]
+    series = series * r + c[5]
+    series = series * r + c[4]
+    series = series * r + c[3]
+    series = series * r + c[2]
+    series = series * r + c[1]
+    series = series * r + c[0]
+    power = _single_of_bits(np.int32((np.int32(k) + np.int32(127)) << np.int32(23)))
+    return series * power if x > LOWEST_SINGLE else (np.float32(0) if x <= LOWEST_SINGLE else x)
 
 
 @kernel

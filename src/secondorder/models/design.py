@@ -348,6 +348,15 @@ class CompiledDesign(Design):
             return found
         return found._replace(gradient=found.gradient[:-1], extent=found.extent[:-1])
 
+    def logistic_gradient(self, y: np.ndarray, s: np.ndarray, W: np.ndarray) -> tuple[float, np.ndarray]:
+        """The loss of one logistic model at `W` (p + 1, 1) for a dense X, and its gradient; one sweep."""
+        from secondorder.kernels import sweep
+
+        self.passes += 1
+        W, bias = self._split(W)
+        loss, g = sweep.gradient(self._X, self._centre, y, s, W[:, 0], bias[0])
+        return loss, (g if self.intercept else g[:-1])[:, None]
+
     def logistic_curved_sweep(self, y: np.ndarray, s: np.ndarray, w: np.ndarray) -> "CurvedSweep":
         """The same for one model, with its curvature; of a sparse X that is left to `gram`."""
         from secondorder.kernels import sweep
@@ -357,6 +366,22 @@ class CompiledDesign(Design):
             return sweep.CurvedSweep(found.losses, found.gradient, None, found.outputs, found.extent)
         self.passes += 1
         return sweep.curved_sweep(self._X, self._centre, y, s, w)
+
+    def outputs(self, W: np.ndarray, S: np.ndarray) -> None:
+        """``(X - 1 m') W`` without intercept for a dense X, as `S` (n, K) in its precision."""
+        self.passes += 1
+        W = W[: self.X.shape[1]]
+        self._kernels.matmul(self._X, W, np.zeros(W.shape[1]), self._centre, S)
+
+    def softmax_gradient(
+        self, S: np.ndarray, W: np.ndarray, y: np.ndarray, s: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """The loss of a softmax model with these `outputs` and the intercepts of `W`, and its gradient."""
+        from secondorder.kernels import softmax_sweep
+
+        self.passes += 1
+        loss, gradient = softmax_sweep.back(self._X, self._centre, S, self._split(W)[1], y, s)
+        return loss, gradient if self.intercept else gradient[:-1]
 
     def gram_of_rows(self, c: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """``sum_i c_i z_i z_i'`` over some `rows`, which are not copied if X is dense."""

@@ -135,6 +135,7 @@ def chord(
     tol: float,
     max_iter: int,
     callback: Callable[[Iteration], None] | None = None,
+    history: tuple[Iteration, ...] = (),
 ) -> Chord:
     """A point nearer to the optimum of every model, by steps of one sweep over X each.
 
@@ -158,15 +159,17 @@ def chord(
     max_iter : int
         Largest number of steps, if it is less than `STEPS`.
     callback : callable(Iteration), optional
+    history : tuple of Iteration, optional
+        Of an earlier phase that ended at `start`; its last entry is made anew.
     """
     design, s = objective.X, objective.s.reshape(len(objective.s), -1)
     seen, W = (start, start.W) if isinstance(start, Seen) else (None, start)
     alone, narrow = s.shape[1] == 1, len(W) <= NARROW
     last, again = np.full(s.shape[1], np.inf), False
     steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    history: list[Iteration] = []
+    rows = list(history[:-1])
     best: Chord | None = None
-    for _ in range(min(STEPS, max_iter) + 1):
+    for _ in range(min(STEPS, max_iter - len(rows)) + 1):
         first, looked = best is None, near is None or again
         if near is None or again:
             (seen, near), steps, again = look(W) if look else look_around(objective, W), [], False
@@ -198,10 +201,10 @@ def chord(
         bounds = zip(near_by, g.T, promised, seen.moved, flat, strict=True)
         gaps = np.array([metric.gap(*of) for metric, *of in bounds])
         sums = float(np.sum(values)), float(np.linalg.norm(g)), float(np.sum(gaps))
-        history.append(Iteration(len(history), *sums, design.passes, 0, float(not first)))
+        rows.append(Iteration(len(rows), *sums, design.passes, 0, float(not first)))
         if callback is not None:
-            callback(history[-1])
-        best = Chord(seen, near, values, gaps, tuple(history))
+            callback(rows[-1])
+        best = Chord(seen, near, values, gaps, tuple(rows))
         if best.arrived(tol):
             break
         slow = len(steps) > 0 and promised[0] > SLOW * last[0]

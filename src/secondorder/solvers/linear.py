@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,13 @@ from secondorder.models.design import FEW
 from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import Status, gaps_on_rows
 from secondorder.solvers.chord import NARROW, Near, chord, chord_repays, lightest
+from secondorder.solvers.landscapes import LogisticLandscape, SoftmaxLandscape, sweeps_repay
 from secondorder.solvers.minimize import Iteration, Result, descend
 from secondorder.solvers.preconditioners import SAMPLED as OF_BLOCK
 from secondorder.solvers.preconditioners import (
     Blocks,
     Cholesky,
+    Diagonal,
     HalfJacobi,
     Jacobi,
     Kronecker,
@@ -35,6 +38,7 @@ from secondorder.solvers.preconditioners import (
     cholesky_for_each,
     kronecker_if_exact,
 )
+from secondorder.solvers.quasi_newton import Found, quasi_newton
 from secondorder.solvers.span_search import SpanSearch
 from secondorder.solvers.steps import LineSearch
 
@@ -67,6 +71,7 @@ FACTOR_AT_ONCE = 20  # the same for a factor, where a Kronecker product would se
 FLAT = 0.1  # part of the penalty that the curvature of all the rows left out of it may come to
 MOST = 0.5  # of the rows; more are not worth picking
 ALIKE = 10  # dense features whose norms differ by less need no scaling
+STEEPEST_LOGISTIC = 0.25  # the second derivative of the logistic loss, at most
 UNEQUAL = 1000  # sparse entries whose sizes differ by more do
 
 
@@ -208,7 +213,7 @@ class LinearProblem:
 
 def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **options: Any) -> Result:
     """The solution of `problem`, by the way that costs least."""
-    n_outputs, passes, mean = problem.n_outputs, 0, None
+    n_outputs, passes, mean, nearby = problem.n_outputs, 0, None, None
     whole = w is not None or problem.penalty == 0 or hessian != "full" or options["max_iter"] == 0
     sample = None if whole else problem.sample()
     if sample is not None:
@@ -216,6 +221,7 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
         w = found.w if found.status is Status.CONVERGED else None
         about = sample.design()
         passes, mean = math.ceil(found.passes * sample.X.shape[0] / problem.X.shape[0]), about.mean
+        nearby = partial(_curvature_nearby, problem, sample, about)
     design = problem.design(mean)
     design.passes += passes
     start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
@@ -225,20 +231,7 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
     if solver == "auto" and worth_reducing(design, n_outputs):
         result = _solve_in_row_space(problem, design, start, hessian, options)
     else:
-        chosen = choose_preconditioner(design, n_outputs, solver)
-        if (
-            chosen is not None
-            and chosen.make is Cholesky
-            and chosen.cost <= WORTH_A_CHORD
-            and hessian == "full"
-            and options["max_iter"] > 0
-            and chord_repays(problem.objective(design))
-        ):
-            near = None if sample is None else _curvature_nearby(problem, sample, about, start)
-            result = _by_chord(problem, design, start, near, chosen, options)
-        else:
-            of_solver = options | {"solver": solver}
-            result = _minimize(problem, design, start.ravel(), chosen, hessian, of_solver)
+        result = _solve_by_columns(problem, design, start, nearby, solver, hessian, options)
     W = result.w.reshape(-1, n_outputs)
     tall = isinstance(design.X, np.ndarray) and design.shape[1] <= min(design.shape[0], LARGEST_DENSE)
     if problem.penalty == 0 and tall:
@@ -249,6 +242,59 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
 def solve_sample(sample: LinearProblem, solver: str) -> Result:
     """The solution of the problem for a sample of the rows, no better than that makes sense."""
     return solve(sample, None, solver, "full", tol=SAMPLE_TOL, max_iter=30, callback=None)
+
+
+def _solve_by_columns(
+    problem: LinearProblem,
+    design: Design,
+    start: Array,
+    nearby: Callable[[Array], Near | None] | None,
+    solver: str,
+    hessian: str,
+    options: dict[str, Any],
+) -> Result:
+    """The solution in the variables there are."""
+    objective, simple = problem.objective(design), hessian == "full" and options["max_iter"] > 0
+    begun = begin(objective, **options) if simple and solver == "auto" and not np.any(start) else None
+    if begun is not None:
+        start, options = begun.W, options | {"history": begun.history}
+    if begun is not None and begun.arrived:  # a step more at most
+        metric = begun.metric
+        chosen: Refreshed | None = Refreshed(lambda point: metric, cost=np.inf)
+    else:
+        chosen = choose_preconditioner(design, problem.n_outputs, solver)
+        if (
+            simple
+            and chosen is not None
+            and chosen.make is Cholesky
+            and chosen.cost <= WORTH_A_CHORD
+            and chord_repays(objective)
+        ):
+            near = nearby(start) if nearby else None
+            return _by_chord(problem, design, start, near, chosen, options)
+    return _minimize(problem, design, start.ravel(), chosen, hessian, options | {"solver": solver})
+
+
+def begin(objective: Objective, **options: Any) -> Found | None:
+    """Where L-BFGS leads from ``W = 0``, if the objective is one for it."""
+    design, K = objective.X, objective.model.n_outputs
+    if not sweeps_repay(objective):
+        return None
+    if isinstance(objective.loss, Softmax) and objective.y.ndim == 1:
+        chosen = choose_preconditioner(design, K, "auto")
+        if chosen is None or chosen.make not in (Blocks, Kronecker):
+            return None
+        return quasi_newton(objective, SoftmaxLandscape(objective), Kronecker.at_zero(objective), **options)
+    if isinstance(objective.loss, Logistic) and K == 1 and design.shape[1] >= LEAST_SEARCHED:
+        part = design.thinned
+        squares = part.squared_rmatmul(np.full((part.shape[0], 1), 1 / part.shape[0]))[:, 0]
+        of_features = squares[: design.X.shape[1]]
+        if not np.max(of_features) <= ALIKE**2 * np.min(of_features):
+            return None
+        squares[: len(of_features)] = np.mean(of_features)
+        metric = Diagonal(1 / (STEEPEST_LOGISTIC * np.sum(objective.s) * squares))
+        return quasi_newton(objective, LogisticLandscape(objective), metric, **options)
+    return None
 
 
 def _curvature_nearby(

@@ -32,6 +32,16 @@ class Preconditioner(Protocol):
         """``M v``, shape (P,)."""
 
 
+class Diagonal:
+    """``M v`` for the diagonal matrix M with these `entries`."""
+
+    def __init__(self, entries: np.ndarray) -> None:
+        self._entries = entries
+
+    def __matmul__(self, v: np.ndarray) -> np.ndarray:
+        return self._entries * v
+
+
 class Jacobi:
     """``M = diag(B)^-1``: undoes the scale of the features. One pass over X."""
 
@@ -212,8 +222,22 @@ class Kronecker:
     """
 
     def __init__(self, point: Point) -> None:
-        H, design = point.H, point.forward.X
-        c = np.sum(H.diagonal(), axis=1)
+        self._factor(point.objective, np.sum(point.H.diagonal(), axis=1), point.H.sum())
+
+    @classmethod
+    def at_zero(cls, objective: Objective) -> "Kronecker":
+        """That of a softmax model where W = 0 and the intercepts, if there are any, are solved."""
+        K, s = objective.model.n_outputs, objective.s
+        total, p = float(np.sum(s)), np.full(K, 1 / K)
+        if objective.X.intercept:
+            p = np.bincount(objective.y, weights=s, minlength=K) / total
+        found = cls.__new__(cls)
+        found._factor(objective, s, total * (np.diag(p) - np.outer(p, p)))
+        return found
+
+    def _factor(self, objective: Objective, c: np.ndarray, A: np.ndarray) -> None:
+        """Take the eigenvectors of the covariance with weights `c`, and of `A`."""
+        design = objective.X
         c = c / max(float(np.sum(c)), np.finfo(float).tiny)
         with np.errstate(over="ignore", invalid="ignore"):
             G = design.gram(c, np.float32)
@@ -222,11 +246,11 @@ class Kronecker:
         p = design.X.shape[1]
         self._mean = G[:p, p:]  # (p, 1), or (p, 0) without intercept
         g, Q = eigh(G[:p, :p] - self._mean @ self._mean.T, check_finite=False, driver="evd")
-        a, self._R = np.linalg.eigh(H.sum())
+        a, self._R = np.linalg.eigh(A)
         largest = a[-1] if a[-1] > 0 else 1.0
         a = np.where(a > 1e-10 * largest, a, largest)  # equal changes of all outputs have no curvature
         self._outer = np.maximum(g, 0)[:, None] * a
-        damping = np.max(point.objective.penalty)
+        damping = np.max(objective.penalty)
         self._outer += damping if damping > 0 else np.finfo(np.float32).eps * np.max(self._outer)
         self._outer[self._outer == 0] = 1.0
         self._a = a
