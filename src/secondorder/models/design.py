@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from secondorder.kernels.sweep import CurvedSweep, Sweep
 
 BLOCK_BYTES = 2**22  # dense rows copied at a time where a copy cannot be avoided
+CACHED_BYTES = 2**20  # of an X that stays in the second-level cache
 FEW = 500  # rows, or up to twice as many, that tell what most are like
 CANCELLED = 1e-6  # part of a sum of squares that is left by centring below which it is made otherwise
 ROUNDING = 1e-12  # relative size below which a difference of sums over X is rounding
@@ -286,6 +287,7 @@ class Design:
 class CompiledDesign(Design):
     """The same for NumPy and CSR matrices in float64 or float32, by compiled loops over the rows.
 
+    A dense X small enough for a cache is copied if its rows do not lie one after the other.
     Products sweep X once, in the precision of H or of X; `matmul` and `rmatmul` are float64 always.
     """
 
@@ -308,7 +310,7 @@ class CompiledDesign(Design):
             from secondorder.kernels import dense
 
             self._kernels, self._product = dense, dense.product
-            self._X = _read_only(X)
+            self._X = _read_only(np.ascontiguousarray(X) if X.nbytes <= CACHED_BYTES else X)
         super().__init__(X, intercept, weights, mean)
 
     def matmul(self, W: np.ndarray) -> np.ndarray:

@@ -42,6 +42,7 @@ ROUNDING = 1e-14  # of a sum, relative to the larger of two whose difference it 
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
 SEARCH_ARRAYS = 12  # of the size of the outputs that it takes beside them
+REMEMBERED = 3  # solutions on each part of the rows that a search starts from
 
 
 class Fold(NamedTuple):
@@ -152,6 +153,8 @@ class _Path:
         )
         if self.chords or (self.space is not None and self.separate):
             folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]  # the whole is the first
+        factors = 4 * (self.small.shape[1] * K) ** 2 * len(folds)
+        self.own_factors = factored and factors <= TOGETHER_BYTES
         self.groups = [folds[i : i + together] for i in range(0, len(folds), together)]
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
         few = self.separate and len(self.groups) == 1
@@ -183,7 +186,7 @@ class _Path:
         result = self._uncentred(whole.result, problem.n_outputs)
         del whole  # it holds arrays as large as the outputs
         cells = [cell for g in range(len(self.groups)) for cell in self._group(problem, g, newest)]
-        self.trail, self.w = [newest, *self.trail[:2]], result.w
+        self.trail, self.w = [newest, *self.trail[: REMEMBERED - 1]], result.w
         return Stage(penalty, result, point, cells)
 
     def _in_row_space(self, problem: LinearProblem) -> Stage:
@@ -196,7 +199,7 @@ class _Path:
         for g, group in enumerate(self.groups):
             part, own = self._part(problem, group), self.trails[g]
             solved = self._solve(part, own, _onwards(own), self.of_groups[g], steps)
-            own[:] = [solved.solution, *own[:2]]
+            own[:] = [solved.solution, *own[: REMEMBERED - 1]]
             cells += self._cells(part, group, solved)
             if g == 0:
                 point = self._first(problem, solved)
@@ -288,11 +291,11 @@ class _Path:
     def _group(self, problem: LinearProblem, g: int, newest: Solution) -> list[Cell]:
         """The solutions on some folds, solved together, from the new one on all rows and older ones."""
         own, bases, mix = self.trails[g], [newest], [1.0]
-        for ours, theirs, weight in zip(own, self.trail, (1.0, 0.0), strict=False):
+        for ours, theirs, weight in zip(own, self.trail, _onwards(own), strict=True):
             bases, mix = [*bases, ours, theirs], [*mix, weight, -weight]
         part = self._part(problem, self.groups[g])
         solved = self._solve(part, bases, mix, self.of_groups[g])
-        own[:] = [solved.solution, *own[:1]]
+        own[:] = [solved.solution, *own[: REMEMBERED - 1]]
         return self._cells(part, self.groups[g], solved)
 
     def _part(self, problem: LinearProblem, group: Sequence[Fold]) -> LinearProblem:
@@ -315,7 +318,7 @@ class _Path:
             self.design.passes = self.small.passes = 0
         several = problem.s.ndim == 2
         judge = DualityGaps(self.options["tol"]) if several else None
-        options = self.options | {"judge": judge, "history": steps}
+        options = self.options | {"judge": judge, "history": steps, "nearby": True}
         objective, K = problem.objective(self.small), problem.n_outputs
         if self.searches and len(bases) > 1:
             W = best_in_span(objective, bases, mix, K if several else 1)
@@ -382,18 +385,24 @@ class _Path:
         return replace(result, w=self.design.uncentre(result.w.reshape(-1, n_outputs)).ravel())
 
     def _for_group(self, n_models: int) -> Refreshed | None:
-        """The preconditioner for some folds: that for all rows, until ones of their own have been earned."""
+        """The preconditioner for some folds: that for all rows, until ones of their own have been earned.
+
+        A factor of its own remains good for a fold as the penalty falls, where that for all rows gets worse:
+        the curvature stays with the few rows that are hard to tell apart, and falls with the penalty.
+        """
         whole = self.preconditioner
-        if not self.separate or whole is None:
+        if whole is None or not (self.separate or self.own_factors):
             return whole
         if whole.make is Jacobi:
             return Refreshed(Jacobi, cost=1)
 
         def until(point: Point) -> Any:
             if whole.current is not None:
-                return ForEach([whole.current] * n_models)
+                return ForEach([whole.current] * n_models) if self.separate else whole.current
             return whole.until(point) if whole.until else None
 
+        if not self.separate:
+            return Refreshed(whole.make, whole.cost, until)
         return Refreshed(cholesky_for_each, whole.cost * n_models, until)  # products take hardly longer
 
     def _without_penalty(self, problem: LinearProblem) -> Stage:
@@ -417,7 +426,7 @@ class _Path:
 
 def _onwards(trail: Sequence[Solution]) -> list[float]:
     """The combination of the last solutions, newest first, that goes on as they came."""
-    return [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
+    return [2.0, -1.0, *[0.0] * (len(trail) - 2)] if len(trail) > 1 else [1.0] * len(trail)
 
 
 def _weights(s: Array, group: Sequence[Fold]) -> Array:

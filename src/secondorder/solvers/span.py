@@ -60,10 +60,7 @@ def best_in_span(
         better = value < least
         best, least = np.where(better[:, None], a, best), np.where(better, value, least)
         g = np.matmul(T, by_model(G)[:, :, None])[:, :, 0] + pull
-        A = Q + np.matmul(T * by_model(H.d)[:, None, :], T.swapaxes(1, 2))
-        if H.u is not None:
-            R = (T * by_model(H.u)[:, None, :]).reshape(n_models, len(bases), n, -1) @ np.ones(K // n_models)
-            A -= np.matmul(R, R.swapaxes(1, 2))
+        A = Q + _curvature(T, by_model(H.d), None if H.u is None else by_model(H.u), K // n_models)
         newton = -np.einsum("mij,mj->mi", np.linalg.pinv(A, rcond=1e-13, hermitian=True), g)
         step = np.where(better[:, None], newton, step / 2)
         a = best + step
@@ -71,6 +68,22 @@ def best_in_span(
             best = a
             break
     return sum(np.repeat(a_j, K // n_models) * W for a_j, (W, _) in zip(best.T, bases, strict=True))
+
+
+def _curvature(T: np.ndarray, d: np.ndarray, u: np.ndarray | None, K: int) -> np.ndarray:
+    """``t_i' H t_j`` of every model, for its K outputs of all rows in `T` (n_models, m, n K), row by row.
+
+    A product of matrices is slow where they are so wide, and takes as much memory again.
+    """
+    n_models, m, _ = T.shape
+    A, sums = np.empty((n_models, m, m)), np.zeros((n_models, m, T.shape[2] // K))
+    for j in range(m):
+        row = T[:, j] * d
+        A[:, j, : j + 1] = A[:, : j + 1, j] = np.matmul(T[:, : j + 1], row[:, :, None])[:, :, 0]
+        if u is not None:
+            row = row if u is d else T[:, j] * u
+            sums[:, j] = row.reshape(n_models, -1, K) @ np.ones(K)
+    return A - np.matmul(sums, sums.swapaxes(1, 2))
 
 
 def _inner_products(objective: Objective, Ws: Sequence[np.ndarray], n_models: int) -> np.ndarray:
