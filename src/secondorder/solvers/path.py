@@ -38,6 +38,7 @@ from secondorder.solvers.span import Solution, best_in_span
 
 TOGETHER_BYTES = 160_000_000  # of memory for the folds solved together
 CACHED_BYTES = 2**20  # of parameters that the products of a sparse X reach quickly
+FACTOR_BYTES = 40_000_000  # of memory for factors of folds that are solved one after the other
 ROUNDING = 1e-14  # of a sum, relative to the larger of two whose difference it is
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
@@ -142,7 +143,9 @@ class _Path:
             self.small = design_matrix(self.space.L, intercept=problem.intercept, n_outputs=problem.n_outputs)
         self.separate = isinstance(problem.loss, Logistic)
         n, K = problem.X.shape[0], problem.n_outputs
-        self.searches = SEARCH * n * K <= product_cost(self.small, K)
+        remembered = 8 * n * K * REMEMBERED * (1 + len(folds))
+        repays = SEARCH * n * K <= product_cost(self.small, K)
+        self.searches = repays and remembered <= TOGETHER_BYTES
         room = TOGETHER_BYTES // (8 * n * (ARRAYS + SEARCH_ARRAYS * self.searches))
         cached = not issparse(problem.X) or 8 * self.small.shape[1] * len(folds) <= CACHED_BYTES
         together = max(1, room) if self.separate and cached else 1
@@ -153,8 +156,7 @@ class _Path:
         )
         if self.chords or (self.space is not None and self.separate):
             folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]  # the whole is the first
-        factors = 4 * (self.small.shape[1] * K) ** 2 * len(folds)
-        self.own_factors = factored and factors <= TOGETHER_BYTES
+        self.own_factors = factored and 4 * (self.small.shape[1] * K) ** 2 * len(folds) <= FACTOR_BYTES
         self.groups = [folds[i : i + together] for i in range(0, len(folds), together)]
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
         few = self.separate and len(self.groups) == 1
