@@ -27,9 +27,10 @@ class Design:
     """The design matrix ``Z = [X - 1 m', 1]``, which is never formed; ``Z = X`` without intercept.
 
     `X` is a dense array of any array API namespace, or a SciPy CSR matrix. It is neither copied nor
-    converted as a whole, but for `CompiledDesign.features`. The centre `m` only moves the intercept, from b
-    to ``b + m'W``: the optimum is the same, but the intercept is then nearly independent of the other
-    parameters, which conjugate gradients and their stopping test need when the features are far from 0.
+    converted as a whole, but as `CompiledDesign` says and for its `features`. The centre `m` only moves the
+    intercept, from b to ``b + m'W``: the optimum is the same, but the intercept is then nearly independent
+    of the other parameters, which conjugate gradients and their stopping test need when the features are
+    far from 0.
 
     Parameters
     ----------

@@ -87,10 +87,10 @@ def fit_path(
 
     The solution on all rows starts from the best combination of those for the penalties before; that on
     a fold from the best one of the new solution on all rows and of the older ones of both. All use one
-    preconditioner. Folds of two classes are solved together, as columns of one product with X, and a wide
-    dense X is reduced to its row space once. Where it is, or where X is tall, all rows are one more fold of
-    two classes, and every fold starts from its own older solutions. A fold is a weight for each row, no
-    copy of rows.
+    preconditioner, but for factors of their own where these have been earned and are small. Folds of two
+    classes are solved together, as columns of one product with X, and a wide dense X is reduced to its row
+    space once. Where it is, or where X is tall, all rows are one more fold of two classes, and every fold
+    starts from its own older solutions. A fold is a weight for each row, no copy of rows.
 
     Parameters
     ----------
