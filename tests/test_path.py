@@ -138,7 +138,7 @@ def test_folds_come_out_the_same_together_and_one_by_one(limit, p, sparse, monke
 
 
 def test_folds_come_out_the_same_with_factors_of_their_own_and_without(monkeypatch):
-    """Also of a small X whose rows do not lie one after the other."""
+    """Also of an X whose rows do not lie one after the other."""
     X, y, s, problem = sample(2, 2000, 30, 4)
     penalties, folds = np.geomspace(1e3, 1e-3, 8), folds_of(2000, 4)
     own = list(fit_path(X, y, s, penalties, folds=folds, tol=1e-12, **problem))

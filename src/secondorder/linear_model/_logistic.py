@@ -135,8 +135,7 @@ class LogisticRegression(LinearClassifier):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            float64 and float32 are used as they are, without a copy of the whole unless it is small and its
-            rows do not lie one after the other (sparse: CSR; a wide one
+            float64 and float32 are used as they are, without a copy of the whole (sparse: CSR; a wide one
             with several classes is copied by columns, where that saves memory elsewhere); anything else
             is converted to float64.
         y : array-like of shape (n_samples,)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from secondorder.kernels.sweep import CurvedSweep, Sweep
 
 BLOCK_BYTES = 2**22  # dense rows copied at a time where a copy cannot be avoided
-CACHED_BYTES = 2**20  # of an X that stays in the second-level cache
 FEW = 500  # rows, or up to twice as many, that tell what most are like
 CANCELLED = 1e-6  # part of a sum of squares that is left by centring below which it is made otherwise
 ROUNDING = 1e-12  # relative size below which a difference of sums over X is rounding
@@ -27,10 +26,9 @@ class Design:
     """The design matrix ``Z = [X - 1 m', 1]``, which is never formed; ``Z = X`` without intercept.
 
     `X` is a dense array of any array API namespace, or a SciPy CSR matrix. It is neither copied nor
-    converted as a whole, but as `CompiledDesign` says and for its `features`. The centre `m` only moves the
-    intercept, from b to ``b + m'W``: the optimum is the same, but the intercept is then nearly independent
-    of the other parameters, which conjugate gradients and their stopping test need when the features are
-    far from 0.
+    converted as a whole, but for `CompiledDesign.features`. The centre `m` only moves the intercept, from b
+    to ``b + m'W``: the optimum is the same, but the intercept is then nearly independent of the other
+    parameters, which conjugate gradients and their stopping test need when the features are far from 0.
 
     Parameters
     ----------
@@ -288,7 +286,6 @@ class Design:
 class CompiledDesign(Design):
     """The same for NumPy and CSR matrices in float64 or float32, by compiled loops over the rows.
 
-    A dense X small enough for a cache is copied if its rows do not lie one after the other.
     Products sweep X once, in the precision of H or of X; `matmul` and `rmatmul` are float64 always.
     """
 
@@ -311,7 +308,7 @@ class CompiledDesign(Design):
             from secondorder.kernels import dense
 
             self._kernels, self._product = dense, dense.product
-            self._X = _read_only(np.ascontiguousarray(X) if X.nbytes <= CACHED_BYTES else X)
+            self._X = _read_only(X)
         super().__init__(X, intercept, weights, mean)
 
     def matmul(self, W: np.ndarray) -> np.ndarray:
