@@ -460,6 +460,21 @@ def test_a_preconditioner_is_made_again_when_it_has_been_paid_for():
     assert made == [1, 3]
 
 
+def test_what_one_solve_spends_counts_at_the_beginning_of_the_next():
+    """Not in its last steps, unless it alone has spent as much."""
+    made = []
+    kept = Refreshed(lambda point: made.append(point) or len(made), cost=10)
+    for solve in range(5):
+        kept.begin()
+        for step in range(2):
+            kept((solve, step))
+            kept.charge(3)
+    assert made == [(0, 0), (2, 0), (4, 0)]
+    kept.charge(4)
+    kept((4, 2))
+    assert made[-1] == (4, 2)
+
+
 def test_what_serves_the_first_step_serves_it_alone():
     kept = Refreshed(lambda point: "made", cost=10, first=lambda point: "first" if point == 0 else None)
     assert kept(0) == "first"

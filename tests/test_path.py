@@ -137,6 +137,20 @@ def test_folds_come_out_the_same_together_and_one_by_one(limit, p, sparse, monke
             np.testing.assert_allclose(one.outputs, other.outputs, atol=1e-4)
 
 
+def test_folds_come_out_the_same_with_factors_of_their_own_and_without(monkeypatch):
+    """Also of an X whose rows do not lie one after the other."""
+    X, y, s, problem = sample(2, 2000, 30, 4)
+    penalties, folds = np.geomspace(1e3, 1e-3, 8), folds_of(2000, 4)
+    own = list(fit_path(X, y, s, penalties, folds=folds, tol=1e-12, **problem))
+    monkeypatch.setattr(path, "FACTOR_BYTES", 0)
+    shared = fit_path(np.asfortranarray(X), y, s, penalties, folds=folds, tol=1e-12, **problem)
+    for a, b in zip(own, shared, strict=True):
+        for one, other in zip(a.folds, b.folds, strict=True):
+            assert one.result.status is other.result.status is Status.CONVERGED
+            np.testing.assert_allclose(one.result.value, other.result.value, rtol=1e-11)
+            np.testing.assert_allclose(one.outputs, other.outputs, atol=1e-4)
+
+
 @pytest.mark.parametrize("solver", ["newton-cg", "newton-cholesky", "newton-kronecker"])
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_solvers_agree(solver, n_classes):

@@ -63,7 +63,7 @@ ROWS_PER_COLUMN = 50  # a sample has at least so many
 SPARSE_ROWS_PER_COLUMN = 16  # the same for a sparse X
 CURVATURE = 0.25  # of the logistic loss, at most
 ROWS_PER_CLASS = 10  # and about so many
-FACTORED_RTOL = 0.03  # residual of a Newton system with one output that has a Cholesky factor
+FACTORED_RTOL = 0.03  # residual of a Newton system where a Cholesky factor stays good
 WORTH_A_CHORD = (
     10  # products for which one output has a factor without waiting, and Newton's method by sweeps
 )
@@ -346,17 +346,21 @@ def descend_linear(
     *,
     solver: str = "auto",
     hessian: str = "full",
+    nearby: bool = False,
     tol: float,
     **options: Any,
 ) -> tuple[Result, Point]:
-    """The minimum of a linear model's objective, from `w`, and the point there."""
+    """The minimum of a linear model's objective, from `w`, and the point there.
+
+    `nearby` tells that `w` is so near that Newton's method converges at once.
+    """
     curvature, n_outputs = CURVATURES[hessian], objective.model.n_outputs
     coupled, penalised = objective.loss.shift_invariant, bool(np.any(objective.penalty))
     if solver == "auto" and penalised and curvature is GaussNewton and (coupled or n_outputs == 1):
         search = span_search(objective, preconditioner, tol)
         if search is not None:
             return descend(objective, w, step=search, tol=tol, **options)
-    # With one output a factor stays so good that a product reduces the residual more than a new step would.
+    # With one output, or nearby, a factor stays so good that a product reduces the residual more than a step.
     factored = preconditioner is not None and preconditioner.make in (Cholesky, cholesky_for_each)
     single = coupled and n_outputs > 2
     lean = curvature is GaussNewton and penalised
@@ -369,7 +373,7 @@ def descend_linear(
         step=LineSearch(
             preconditioner=preconditioner,
             tol=tol if coupled else tol / n_outputs,
-            rtol=FACTORED_RTOL if factored and not coupled else LineSearch.rtol,
+            rtol=FACTORED_RTOL if factored and (nearby or not coupled) else LineSearch.rtol,
         ),
         tol=tol,
         **options,

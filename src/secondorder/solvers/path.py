@@ -38,10 +38,12 @@ from secondorder.solvers.span import Solution, best_in_span
 
 TOGETHER_BYTES = 160_000_000  # of memory for the folds solved together
 CACHED_BYTES = 2**20  # of parameters that the products of a sparse X reach quickly
+FACTOR_BYTES = 40_000_000  # of memory for factors of folds that are solved one after the other
 ROUNDING = 1e-14  # of a sum, relative to the larger of two whose difference it is
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
 SEARCH_ARRAYS = 12  # of the size of the outputs that it takes beside them
+REMEMBERED = 3  # solutions on each part of the rows that a search starts from
 
 
 class Fold(NamedTuple):
@@ -85,10 +87,10 @@ def fit_path(
 
     The solution on all rows starts from the best combination of those for the penalties before; that on
     a fold from the best one of the new solution on all rows and of the older ones of both. All use one
-    preconditioner. Folds of two classes are solved together, as columns of one product with X, and a wide
-    dense X is reduced to its row space once. Where it is, or where X is tall, all rows are one more fold of
-    two classes, and every fold starts from its own older solutions. A fold is a weight for each row, no
-    copy of rows.
+    preconditioner, but for factors of their own where these have been earned and are small. Folds of two
+    classes are solved together, as columns of one product with X, and a wide dense X is reduced to its row
+    space once. Where it is, or where X is tall, all rows are one more fold of two classes, and every fold
+    starts from its own older solutions. A fold is a weight for each row, no copy of rows.
 
     Parameters
     ----------
@@ -141,7 +143,9 @@ class _Path:
             self.small = design_matrix(self.space.L, intercept=problem.intercept, n_outputs=problem.n_outputs)
         self.separate = isinstance(problem.loss, Logistic)
         n, K = problem.X.shape[0], problem.n_outputs
-        self.searches = SEARCH * n * K <= product_cost(self.small, K)
+        remembered = 8 * n * K * REMEMBERED * (1 + len(folds))
+        repays = SEARCH * n * K <= product_cost(self.small, K)
+        self.searches = repays and remembered <= TOGETHER_BYTES
         room = TOGETHER_BYTES // (8 * n * (ARRAYS + SEARCH_ARRAYS * self.searches))
         cached = not issparse(problem.X) or 8 * self.small.shape[1] * len(folds) <= CACHED_BYTES
         together = max(1, room) if self.separate and cached else 1
@@ -157,6 +161,7 @@ class _Path:
         )
         if self.chords or (self.space is not None and self.separate):
             folds = [Fold(np.ones(n, dtype=np.uint8), np.arange(0)), *folds]  # the whole is the first
+        self.own_factors = factored and 4 * (self.small.shape[1] * K) ** 2 * len(folds) <= FACTOR_BYTES
         self.groups = [folds[i : i + together] for i in range(0, len(folds), together)]
         self.of_groups = [self._for_group(len(group)) for group in self.groups]
         few = self.separate and len(self.groups) == 1
@@ -188,7 +193,7 @@ class _Path:
         result = self._uncentred(whole.result, problem.n_outputs)
         del whole  # it holds arrays as large as the outputs
         cells = [cell for g in range(len(self.groups)) for cell in self._group(problem, g, newest)]
-        self.trail, self.w = [newest, *self.trail[:2]], result.w
+        self.trail, self.w = [newest, *self.trail[: REMEMBERED - 1]], result.w
         return Stage(penalty, result, point, cells)
 
     def _in_row_space(self, problem: LinearProblem) -> Stage:
@@ -201,7 +206,7 @@ class _Path:
         for g, group in enumerate(self.groups):
             part, own = self._part(problem, group), self.trails[g]
             solved = self._solve(part, own, _onwards(own), self.of_groups[g], steps)
-            own[:] = [solved.solution, *own[:2]]
+            own[:] = [solved.solution, *own[: REMEMBERED - 1]]
             cells += self._cells(part, group, solved)
             if g == 0:
                 point = self._first(problem, solved)
@@ -293,11 +298,11 @@ class _Path:
     def _group(self, problem: LinearProblem, g: int, newest: Solution) -> list[Cell]:
         """The solutions on some folds, solved together, from the new one on all rows and older ones."""
         own, bases, mix = self.trails[g], [newest], [1.0]
-        for ours, theirs, weight in zip(own, self.trail, (1.0, 0.0), strict=False):
+        for ours, theirs, weight in zip(own, self.trail, _onwards(own), strict=True):
             bases, mix = [*bases, ours, theirs], [*mix, weight, -weight]
         part = self._part(problem, self.groups[g])
         solved = self._solve(part, bases, mix, self.of_groups[g])
-        own[:] = [solved.solution, *own[:1]]
+        own[:] = [solved.solution, *own[: REMEMBERED - 1]]
         return self._cells(part, self.groups[g], solved)
 
     def _part(self, problem: LinearProblem, group: Sequence[Fold]) -> LinearProblem:
@@ -320,7 +325,7 @@ class _Path:
             self.design.passes = self.small.passes = 0
         several = problem.s.ndim == 2
         judge = DualityGaps(self.options["tol"]) if several else None
-        options = self.options | {"judge": judge, "history": steps}
+        options = self.options | {"judge": judge, "history": steps, "nearby": True}
         objective, K = problem.objective(self.small), problem.n_outputs
         if self.searches and len(bases) > 1:
             W = best_in_span(objective, bases, mix, K if several else 1)
@@ -387,18 +392,24 @@ class _Path:
         return replace(result, w=self.design.uncentre(result.w.reshape(-1, n_outputs)).ravel())
 
     def _for_group(self, n_models: int) -> Refreshed | None:
-        """The preconditioner for some folds: that for all rows, until ones of their own have been earned."""
+        """The preconditioner for some folds: that for all rows, until ones of their own have been earned.
+
+        A factor of its own remains good for a fold as the penalty falls, where that for all rows gets worse:
+        the curvature stays with the few rows that are hard to tell apart, and falls with the penalty.
+        """
         whole = self.preconditioner
-        if not self.separate or whole is None:
+        if whole is None or not (self.separate or self.own_factors):
             return whole
         if whole.make is Jacobi:
             return Refreshed(Jacobi, cost=1)
 
         def until(point: Point) -> Any:
             if whole.current is not None:
-                return ForEach([whole.current] * n_models)
+                return ForEach([whole.current] * n_models) if self.separate else whole.current
             return whole.until(point) if whole.until else None
 
+        if not self.separate:
+            return Refreshed(whole.make, whole.cost, until)
         return Refreshed(cholesky_for_each, whole.cost * n_models, until)  # products take hardly longer
 
     def _without_penalty(self, problem: LinearProblem) -> Stage:
@@ -422,7 +433,7 @@ class _Path:
 
 def _onwards(trail: Sequence[Solution]) -> list[float]:
     """The combination of the last solutions, newest first, that goes on as they came."""
-    return [2.0, -1.0, 0.0][: len(trail)] if len(trail) > 1 else [1.0]
+    return [2.0, -1.0, *[0.0] * (len(trail) - 2)] if len(trail) > 1 else [1.0] * len(trail)
 
 
 def _weights(s: Array, group: Sequence[Fold]) -> Array:

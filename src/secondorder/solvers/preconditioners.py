@@ -355,7 +355,8 @@ class Refreshed:
     """A preconditioner kept while it is cheaper to keep than to make.
 
     It is made anew once the products spent since it was made cost as much as making it does, so that no
-    more is ever spent on making than on using (as in the ski-rental problem).
+    more is ever spent on making than on using (as in the ski-rental problem). Where it serves one solve
+    after the other, those before count at the beginning of each: the last steps of a solve repay none.
 
     Parameters
     ----------
@@ -377,20 +378,17 @@ class Refreshed:
     ) -> None:
         self.make, self.cost, self.until, self._first = make, cost, until, first
         self.current: Any = None
-        self._fresh = False
-        self._made_in_solve = True
-        self._of_solve = self._with_old = 0
-        self._spent = 0.0 if until else np.inf
+        self._fresh, self._due = False, until is None
+        self._spent = self._of_solve = 0.0  # products since it was made, and those of them in this solve
 
     def __call__(self, point: Point) -> Any:
         """The preconditioner to use at `point`."""
         first, self._first = self._first and self._first(point), None
         if first is not None:
             return first
-        self._fresh = self._spent >= self.cost
+        self._fresh = self._due or self._of_solve >= self.cost
         if self._fresh:
-            self.current, self._spent = self.make(point), 0.0
-            self._made_in_solve = True
+            self.current, self._due, self._spent, self._of_solve = self.make(point), False, 0.0, 0.0
         if self.current is None and self.until is not None:
             return self.until(point)
         return self.current
@@ -407,7 +405,7 @@ class Refreshed:
         That is when `make` has been earned, or an old one has been used for as many as a new one costs.
         """
         if self.current is None:
-            return np.inf if self.until is None else max(1.0, self.cost - self._spent)
+            return np.inf if self.until is None else max(1.0, self.cost - self._of_solve)
         return np.inf if self._fresh else max(LEAST_BUDGET, self.cost)
 
     def charge(self, products: int) -> None:
@@ -416,9 +414,6 @@ class Refreshed:
         self._of_solve += products
 
     def begin(self) -> None:
-        """Begin another solve: with a new one, if the last solve with an old one took more than it costs."""
-        if not self._made_in_solve:
-            self._with_old = self._of_solve
-        if self._with_old >= self.cost:
-            self._spent = np.inf
-        self._made_in_solve, self._of_solve = False, 0
+        """Begin another solve: with a new one, if that has been earned by those before."""
+        self._due = self._due or self._spent >= self.cost
+        self._of_solve = 0.0

@@ -60,10 +60,11 @@ def best_in_span(
         better = value < least
         best, least = np.where(better[:, None], a, best), np.where(better, value, least)
         g = np.matmul(T, by_model(G)[:, :, None])[:, :, 0] + pull
-        A = Q + np.matmul(T * by_model(H.d)[:, None, :], T.swapaxes(1, 2))
+        A = Q + _products(T, by_model(H.d))
         if H.u is not None:
-            R = (T * by_model(H.u)[:, None, :]).reshape(n_models, len(bases), n, -1) @ np.ones(K // n_models)
-            A -= np.matmul(R, R.swapaxes(1, 2))
+            u, ones = by_model(H.u), np.ones(K // n_models)
+            sums = np.stack([(t * u).reshape(n_models, n, -1) @ ones for t in T.swapaxes(0, 1)], axis=1)
+            A -= np.matmul(sums, sums.swapaxes(1, 2))
         newton = -np.einsum("mij,mj->mi", np.linalg.pinv(A, rcond=1e-13, hermitian=True), g)
         step = np.where(better[:, None], newton, step / 2)
         a = best + step
@@ -71,6 +72,16 @@ def best_in_span(
             best = a
             break
     return sum(np.repeat(a_j, K // n_models) * W for a_j, (W, _) in zip(best.T, bases, strict=True))
+
+
+def _products(T: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """``T diag(d) T'`` of every model, a row at a time: BLAS is slow where a matrix is so wide."""
+    m = T.shape[1]
+    A = np.empty((len(T), m, m))
+    for j in range(m):
+        row = T[:, j] * d
+        A[:, j, : j + 1] = A[:, : j + 1, j] = np.matmul(T[:, : j + 1], row[:, :, None])[:, :, 0]
+    return A
 
 
 def _inner_products(objective: Objective, Ws: Sequence[np.ndarray], n_models: int) -> np.ndarray:
