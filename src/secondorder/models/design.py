@@ -407,8 +407,7 @@ class CompiledDesign(Design):
         if self.mean is not None:
             m, sums, raw = np.append(self.mean, 0.0), G[:, -1], np.diagonal(G).copy()
             cross = np.outer(m, sums - 0.5 * sums[-1] * m)
-            G -= cross
-            G -= cross.T
+            G -= cross + cross.T
             left = np.diagonal(G)
             constant = left <= ROUNDING * raw
             if np.any((left <= CANCELLED * raw) & ~constant):

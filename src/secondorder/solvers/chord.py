@@ -196,10 +196,7 @@ def chord(
                 break
             again = True
             continue
-        values = seen.losses + 0.5 * objective.penalty[0] * np.sum(W[: design.X.shape[1]] ** 2, axis=0)
-        flat = flattest(near.lightest, seen.largest)
-        bounds = zip(near_by, g.T, promised, seen.moved, flat, strict=True)
-        gaps = np.array([metric.gap(*of) for metric, *of in bounds])
+        values, gaps = _bounds(objective, seen, near.lightest, near_by, g, promised)
         sums = float(np.sum(values)), float(np.linalg.norm(g)), float(np.sum(gaps))
         rows.append(Iteration(len(rows), *sums, design.passes, 0, float(not first)))
         if callback is not None:
@@ -214,6 +211,21 @@ def chord(
         last, W, seen = promised, _combined(steps[-DEPTH:]), None
     assert best is not None
     return best
+
+
+def _bounds(
+    objective: Objective,
+    seen: Seen,
+    lightest: float,
+    near_by: Sequence[Metric],
+    g: np.ndarray,
+    promised: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """E of every model, and the bound of ``E - E*``."""
+    squares = np.sum(seen.W[: objective.X.X.shape[1]] ** 2, axis=0)
+    bounds = zip(near_by, g.T, promised, seen.moved, flattest(lightest, seen.largest), strict=True)
+    gaps = np.array([metric.gap(*of) for metric, *of in bounds])
+    return seen.losses + 0.5 * objective.penalty[0] * squares, gaps
 
 
 def _slopes(objective: Objective, seen: Seen) -> np.ndarray:

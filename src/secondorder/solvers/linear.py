@@ -457,7 +457,7 @@ def _solve_in_row_space(
     if problem.penalty > 0:
         (gap,), (value,), _ = gaps_on_rows(inner_point, space, problem.penalty)
         if gap <= options["tol"] * abs(value):
-            return found.certified(float(value), float(gap))
+            return found.with_certificate(float(value), float(gap))
     # Rounding in L needs iterations on X itself.
     jacobi = Refreshed(Jacobi, cost=1)
     return _minimize(problem, design, lifted, jacobi, hessian, options | {"history": found.history})

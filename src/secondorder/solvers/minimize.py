@@ -52,8 +52,10 @@ class Result:
         The status in words.
     value : float
         ``E(w)``.
-    gap : float
-        Bound of ``E(w) - E*``.
+    gap, relative_gap : float
+        Bound of ``E(w) - E*``, and that as a part of E.
+    converged : bool
+        Whether `tol` was reached, with a certificate.
     certificate : {"duality gap", "curvature", "newton decrement", "local model"}
         What `gap` is: a rigorous bound, from the gradient and the penalty or, closer, from the gradient and
         the Hessian (`secondorder.solvers.certificate.curvature_gap`); or where parameters go without
@@ -72,6 +74,11 @@ class Result:
     gap: float
     certificate: str
     history: tuple[Iteration, ...]
+
+    @property
+    def converged(self) -> bool:
+        """Whether `tol` was reached, with a certificate."""
+        return self.status is Status.CONVERGED
 
     @property
     def reason(self) -> str:
@@ -103,7 +110,7 @@ class Result:
         """Reads of X from end to end."""
         return self.history[-1].passes
 
-    def certified(self, value: float, gap: float) -> "Result":
+    def with_certificate(self, value: float, gap: float) -> "Result":
         """The same, converged with this value and gap."""
         last = self.history[-1]._replace(value=value, gap=gap)
         history = (*self.history[:-1], last)

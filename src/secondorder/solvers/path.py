@@ -347,7 +347,7 @@ class _Path:
         found = replace(result, w=lifted, history=history)
         solution, reached = self._solution(point), (Status.CONVERGED, Status.PRECISION)
         if not several and gaps[0] <= self.options["tol"] * abs(values[0]):
-            found = found.certified(float(values[0]), float(gaps[0]))
+            found = found.with_certificate(float(values[0]), float(gaps[0]))
         elif not several and result.status in reached:
             found, point = self._on_X(problem, found)
             outputs = point.forward.outputs
@@ -379,7 +379,7 @@ class _Path:
             )
             outputs = solved.outputs[:, k : k + 1]
             if gap <= tol * abs(value):
-                own = own.certified(float(value), float(gap))
+                own = own.with_certificate(float(value), float(gap))
             elif solved.result.status in (Status.CONVERGED, Status.PRECISION):
                 alone = replace(part, s=np.ascontiguousarray(part.s[:, k]), n_outputs=1)
                 own, end = self._on_X(alone, own)
