@@ -162,10 +162,9 @@ def chord(
     history : tuple of Iteration, optional
         Of an earlier phase that ended at `start`; its last entry is made anew.
     """
-    design, s = objective.X, objective.s.reshape(len(objective.s), -1)
     seen, W = (start, start.W) if isinstance(start, Seen) else (None, start)
-    alone, narrow = s.shape[1] == 1, len(W) <= NARROW
-    last, again = np.full(s.shape[1], np.inf), False
+    alone, narrow = W.shape[1] == 1, len(W) <= NARROW
+    last, again = np.full(W.shape[1], np.inf), False
     steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     rows = list(history[:-1])
     best: Chord | None = None
@@ -173,14 +172,11 @@ def chord(
         first, looked = best is None, near is None or again
         if near is None or again:
             (seen, near), steps, again = look(W) if look else look_around(objective, W), [], False
-        elif not len(near.outputs):
-            seen, extent = sweep_around(objective, W)
-            seen = seen._replace(moved=np.zeros(s.shape[1]))
-            near = near._replace(outputs=seen.outputs[:, :1], extent=extent)
-        elif seen is None:
-            seen = Seen(W, *design.logistic_sweep(objective.y, s, W, near.outputs)[:5])
+        elif seen is None or not len(near.outputs):
+            seen, near = _swept(objective, W, near)
         lowers = best is not None and alone and last[0] > ROUNDED * best.values[0]
-        if best is not None and lowers:
+        known = looked and bool(near.curvatures)  # a step that lowers E is then not worth another look
+        if best is not None and lowers and not (known and _energy(objective, seen)[0] < best.values[0]):
             turn = _turn(objective, best.seen, seen)
             if turn is not None:
                 W, again = turn, True
@@ -198,7 +194,7 @@ def chord(
             continue
         values, gaps = _bounds(objective, seen, near.lightest, near_by, g, promised)
         sums = float(np.sum(values)), float(np.linalg.norm(g)), float(np.sum(gaps))
-        rows.append(Iteration(len(rows), *sums, design.passes, 0, float(not first)))
+        rows.append(Iteration(len(rows), *sums, objective.X.passes, 0, float(not first)))
         if callback is not None:
             callback(rows[-1])
         best = Chord(seen, near, values, gaps, tuple(rows))
@@ -213,6 +209,16 @@ def chord(
     return best
 
 
+def _swept(objective: Objective, W: np.ndarray, near: Near) -> tuple[Seen, Near]:
+    """The models at `W`, compared with what is near by: that is `W` itself if it has no outputs yet."""
+    if not len(near.outputs):
+        seen, extent = sweep_around(objective, W)
+        seen = seen._replace(moved=np.zeros(W.shape[1]))
+        return seen, near._replace(outputs=seen.outputs[:, :1], extent=extent)
+    s = objective.s.reshape(len(objective.s), -1)
+    return Seen(W, *objective.X.logistic_sweep(objective.y, s, W, near.outputs)[:5]), near
+
+
 def _bounds(
     objective: Objective,
     seen: Seen,
@@ -222,10 +228,14 @@ def _bounds(
     promised: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """E of every model, and the bound of ``E - E*``."""
-    squares = np.sum(seen.W[: objective.X.X.shape[1]] ** 2, axis=0)
     bounds = zip(near_by, g.T, promised, seen.moved, flattest(lightest, seen.largest), strict=True)
     gaps = np.array([metric.gap(*of) for metric, *of in bounds])
-    return seen.losses + 0.5 * objective.penalty[0] * squares, gaps
+    return _energy(objective, seen), gaps
+
+
+def _energy(objective: Objective, seen: Seen) -> np.ndarray:
+    """E of every model."""
+    return seen.losses + 0.5 * objective.penalty[0] * np.sum(seen.W[: objective.X.X.shape[1]] ** 2, axis=0)
 
 
 def _slopes(objective: Objective, seen: Seen) -> np.ndarray:
