@@ -368,7 +368,7 @@ def test_only_rows_that_are_no_more_than_half_may_be_copied(cv, share):
         ({"scoring": accuracy_score}, "metric function rather than a scorer"),
         ({"scoring": lambda model, X, y: None}, "has to return a number"),
         ({"scoring": ["accuracy"]}, "one name of a scorer"),
-        ({"cv": [(np.arange(100), [500])]}, "Fold 0 of cv names rows that X with 150 rows does not have"),
+        ({"cv": [(np.arange(100), [500])]}, "Fold 0 of cv does not index the 150 rows of X"),
     ],
 )
 def test_what_cannot_be_used_is_named(options, told):
@@ -380,7 +380,7 @@ def test_a_warning_of_many_fits_names_few_and_the_chosen():
     X, y = datasets.load_iris(return_X_y=True)
     with pytest.warns(ConvergenceWarning, match="6 of 18 fits .* The chosen C=inf is one of these"):
         LogisticRegressionCV(Cs=[0.1, 1, np.inf]).fit(X, y)
-    with pytest.warns(ConvergenceWarning, match="and for [1-5] more values of C") as seen:
+    with pytest.warns(ConvergenceWarning, match="and [1-5] more values of C") as seen:
         LogisticRegressionCV(max_iter=1, tol=1e-10).fit(X, y)
     assert len(str(seen[0].message)) < 800
 

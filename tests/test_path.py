@@ -120,6 +120,7 @@ def test_what_is_known_belongs_to_the_curvature_at_hand(n_folds, monkeypatch):
     folds = folds_of(40_000, 3)[:n_folds]
     for stage in fit_path(3 * X, y, s, np.geomspace(1e3, 1e-2, 30), folds=folds, tol=1e-4, **problem):
         assert stage.whole.status is Status.CONVERGED
+        assert len(stage.whole.history) <= 5
     assert len(starts) > 10
 
 

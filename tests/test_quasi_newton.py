@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secondorder.linear_model import LogisticRegression
 from secondorder.losses import Logistic, Softmax
 from secondorder.solvers import Status, fit_linear, linear
 from secondorder.solvers.landscapes import LogisticLandscape, SoftmaxLandscape
@@ -116,3 +117,33 @@ def test_uneven_features_begin_with_newton():
     assert begin((o := one).objective(o.design()), tol=1e-6, max_iter=10) is not None
     one.X[:, 0] *= 1000
     assert begin((o := replace(one)).objective(o.design()), tol=1e-6, max_iter=10) is None
+
+
+@pytest.mark.parametrize("K", [1, 30])
+def test_half_of_the_iterations_are_left_to_newton(K):
+    one = problem(0, n=9000, p=130, K=K, penalty=10.0)
+    options = {"loss": one.loss, "n_outputs": K, "penalty": 10.0, "tol": 1e-8}
+    rows = []
+    found = fit_linear(one.X, one.y, one.s, **options, max_iter=14, callback=rows.append)
+    assert found.status is Status.CONVERGED
+    assert [row.iteration for row in rows] == list(range(len(rows)))
+    assert found.n_trials == sum(row.n_trials for row in rows)
+
+
+def test_rows_of_weight_0_are_in_no_sample():
+    one = problem(3, n=4000, p=6, K=4)
+    one.s[:] = 1
+    one.s[::2] = 0
+    objective = one.objective(one.design())
+    seen = SoftmaxLandscape(objective)(np.zeros((7, 4)), 1e-6)
+    assert np.all(np.isfinite(seen.W))
+    assert np.max(np.abs(objective.at(seen.W.ravel()).pull[0])) <= 1e-2 * np.sum(one.s)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("K", [1, 30])
+def test_bad_values_are_named(bad, K):
+    one = problem(0, n=9000, p=130, K=K)
+    one.X[4000, 70] = bad
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
+        LogisticRegression().fit(one.X, one.y)

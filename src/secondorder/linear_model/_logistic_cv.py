@@ -324,7 +324,7 @@ class LogisticRegressionCV(LinearClassifier):
             try:
                 counts, held_out = np.bincount(rows[train], minlength=n), rows[test]
             except IndexError as error:
-                raise ValueError(f"Fold {i} of cv names rows that X with {n} rows does not have.") from error
+                raise ValueError(f"Fold {i} of cv does not index the {n} rows of X: {error}.") from error
             counts = counts.astype(np.min_scalar_type(np.max(counts)))
             missing = self._classes_without_weight(data.y, data.s * counts)
             if missing:

@@ -9,7 +9,7 @@ import numpy as np
 from secondorder.models import design_matrix
 from secondorder.solvers import Iteration, LineSearch, Refits, Result, Status
 
-TOLD = 5  # values of C named in a warning of many fits
+TOLD = 6  # values of C, and parts of the rows, named in a warning of many fits
 VISIBLE = 0.01  # change of an output by rounded coefficients that a user is told of
 UNEVEN = 1e3  # ratio of feature norms that makes scale the likely cause
 
@@ -89,23 +89,27 @@ def explain_grid(
         parts.setdefault(C, []).append(part)
         if result.status not in reasons:
             reasons[result.status] = f"C={C:.6g} on {part}: {explain(result, C, model, X)}"
-    cells = [f"C={C:.6g} on {', '.join(where)}" for C, where in parts.items()]
-    more = [f"and for {len(cells) - TOLD} more values of C"] if len(cells) > TOLD else []
+    cells = [f"C={C:.6g} on {_listed(where, '')}" for C, where in parts.items()]
     told = list(reasons.values())
     if chosen in parts:
         told.append(f"The chosen C={chosen:.6g} is one of these: its score is of where the iteration ended.")
-    named = "; ".join(cells[:TOLD] + more)
+    named = _listed(cells, " values of C")
     return f"{len(failed)} of {n_fits} fits did not converge: {named}. {' '.join(told)}"
+
+
+def _listed(words: Sequence[str], what: str) -> str:
+    """The first of them and how many more there are."""
+    more = [f"and {len(words) - TOLD} more{what}"] if len(words) > TOLD else []
+    return ("; " if what else ", ").join([*words[:TOLD], *more])
 
 
 def warn_of_rounding(W: np.ndarray, b: np.ndarray, model: Any, X: Any, stacklevel: int) -> None:
     """One UserWarning if a float32 `coef_` gives other outputs than `W`, `b` that it is rounded from."""
     if X.dtype != np.float32:
         return
-    some = X[:: max(1, X.shape[0] // 500)].astype(np.float64)
-    rounded = some @ model.coef_.T.astype(np.float64) + model.intercept_
-    change = float(np.max(np.abs(some @ W.T + b - rounded), initial=0.0))
-    if change > VISIBLE:
+    some = design_matrix(X[:: max(1, X.shape[0] // 500)], intercept=False)
+    change = float(np.max(np.abs(some.matmul((W - model.coef_).T) + (b - model.intercept_)), initial=0.0))
+    if not change <= VISIBLE:
         warnings.warn(
             "Precision: X is float32, and so are coef_ and intercept_; rounding them to that changes outputs "
             f"by up to {change:.1g}, as features are large against their spread. The certificate is of the "

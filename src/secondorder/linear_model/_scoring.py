@@ -89,6 +89,7 @@ class HeldOutScorer:
             score = self._scorer(self._stand_in, outputs, self._y[rows], **params)
         else:
             score = self._scorer(fitted(), self._X[rows], self._y[rows], **params)
+        score = score.item() if hasattr(score, "item") else score
         if not isinstance(score, Real):
             raise ValueError(f"scoring gave {score!r} for the held-out rows: it has to return a number.")
         return float(score)

@@ -153,11 +153,11 @@ def chord(
     near : Near, optional
         Of these models.
     look : callable(W) -> (Seen, Near), optional
-        What is seen at W, with the curvature there: for a start without `near`, or too far from it. One
-        model has `look_around`, and asks for more where steps are slow.
+        What is seen at W, with the curvature there: for a start without `near`, or too far from it. Without
+        it one model has `look_around`, and asks for more where steps are slow.
     tol : float
     max_iter : int
-        Largest number of steps, if it is less than `STEPS`.
+        Largest number of steps, those of `history` included, if that leaves less than `STEPS`.
     callback : callable(Iteration), optional
     history : tuple of Iteration, optional
         Of an earlier phase that ended at `start`; its last entry is made anew.
@@ -187,22 +187,25 @@ def chord(
         g, W = _slopes(objective, seen), seen.W
         step = -np.column_stack([m.B @ column for m, column in zip(near_by, g.T, strict=True)])
         promised = -np.sum(g * step, axis=0)
-        if steps and not np.all(promised < last):
+        if best is not None and not np.all(promised < last):
             if not lowers:
                 break
-            again = True
-            continue
+            if steps:
+                again = True
+                continue
         values, gaps = _bounds(objective, seen, near.lightest, near_by, g, promised)
         sums = float(np.sum(values)), float(np.linalg.norm(g)), float(np.sum(gaps))
-        rows.append(Iteration(len(rows), *sums, objective.X.passes, 0, float(not first)))
-        if callback is not None:
+        known_row = first and len(history) > 0
+        of_step = history[-1][5:9] if known_row else (0, float(not first))
+        rows.append(Iteration(len(rows), *sums, objective.X.passes, *of_step))
+        if callback is not None and not known_row:
             callback(rows[-1])
         best = Chord(seen, near, values, gaps, tuple(rows))
         if best.arrived(tol):
             break
         slow = len(steps) > 0 and promised[0] > SLOW * last[0]
         far = look is not None and first and not looked and np.any(promised > FAR * tol * values)
-        again = bool(far or (alone and (narrow or slow)))
+        again = bool(far or (alone and look is None and (narrow or slow)))
         steps.append((W, step, g))
         last, W, seen = promised, _combined(steps[-DEPTH:]), None
     assert best is not None
@@ -213,7 +216,6 @@ def _swept(objective: Objective, W: np.ndarray, near: Near) -> tuple[Seen, Near]
     """The models at `W`, compared with what is near by: that is `W` itself if it has no outputs yet."""
     if not len(near.outputs):
         seen, extent = sweep_around(objective, W)
-        seen = seen._replace(moved=np.zeros(W.shape[1]))
         return seen, near._replace(outputs=seen.outputs[:, :1], extent=extent)
     s = objective.s.reshape(len(objective.s), -1)
     return Seen(W, *objective.X.logistic_sweep(objective.y, s, W, near.outputs)[:5]), near
@@ -249,7 +251,8 @@ def _turn(objective: Objective, before: Seen, after: Seen) -> np.ndarray | None:
     """Where E is least along the last step of one model, if that ended where E is still or again steep."""
     w, d = before.W.ravel(), (after.W - before.W).ravel()
     begin, end = (float(d @ _slopes(objective, seen)[:, 0]) for seen in (before, after))
-    if abs(end) <= STEEP * abs(begin) or begin >= 0:
+    fell = np.all(_energy(objective, after) <= _energy(objective, before))
+    if (fell and abs(end) <= STEEP * abs(begin)) or begin >= 0:
         return None
     forward = LinearForward(lambda: w, objective.X, before.outputs)
     ray = LinearRay(forward, d, after.outputs - before.outputs)
@@ -272,10 +275,13 @@ def _surveyed(objective: Objective, near: Near) -> Near:
 
 
 def sweep_around(objective: Objective, W: np.ndarray) -> tuple[Seen, np.ndarray]:
-    """The models at `W`, with no outputs near by to compare with; and the extent of ``z``."""
+    """The models at `W`, compared with the first of them; and the extent of ``z``."""
     s = objective.s.reshape(len(objective.s), -1)
     *found, extent = objective.X.logistic_sweep(objective.y, s, W, np.zeros((len(s), 1)))
-    return Seen(W, *found)._replace(moved=np.full(s.shape[1], np.inf)), extent
+    seen = Seen(W, *found)
+    first, *others = seen.outputs.T
+    moved = [0.0, *(np.max(np.abs(S - first)) for S in others)]
+    return seen._replace(moved=np.array(moved)), extent
 
 
 def lightest(s: np.ndarray) -> float:

@@ -24,7 +24,7 @@ def sweeps_repay(objective: Objective) -> bool:
     return dense and uniform is not None and uniform[1] == design.X.shape[1] * objective.model.n_outputs
 
 
-class Seen(NamedTuple):
+class View(NamedTuple):
     """E and its gradient at `W` (q, K)."""
 
     W: np.ndarray
@@ -37,7 +37,7 @@ class Landscape(Protocol):
 
     start: np.ndarray
 
-    def __call__(self, W: np.ndarray, left: float) -> Seen:
+    def __call__(self, W: np.ndarray, left: float) -> View:
         """What is seen at `W`, with intercepts solved but for about `left`, if they are solved."""
 
 
@@ -51,7 +51,7 @@ class LogisticLandscape:
             p = np.clip(objective.s @ objective.y / np.sum(objective.s), LEAST, 1 - LEAST)
             self.start[-1] = np.log(p / (1 - p))
 
-    def __call__(self, W: np.ndarray, left: float) -> Seen:
+    def __call__(self, W: np.ndarray, left: float) -> View:
         """What is seen at `W`."""
         o = self._objective
         return _penalised(o, W, *o.X.logistic_gradient(o.y, o.s, W))
@@ -68,17 +68,20 @@ class SoftmaxLandscape:
         n, K = objective.X.shape[0], objective.model.n_outputs
         self._S = np.zeros((n, K), np.float32)
         self._weights = np.bincount(objective.y, weights=objective.s, minlength=K)
-        self._rows = slice(None, None, max(1, n // max(ROWS, PER_CLASS * K)))
+        weighty = np.flatnonzero(objective.s > 0)
+        self._rows = weighty[:: max(1, len(weighty) // max(ROWS, PER_CLASS * K))]
         self.start = np.zeros((objective.X.shape[1], K))
         if objective.X.intercept:
             b = np.log(np.maximum(self._weights / np.sum(self._weights), LEAST))
             self.start[-1] = b - np.mean(b)
 
-    def __call__(self, W: np.ndarray, left: float) -> Seen:
+    def __call__(self, W: np.ndarray, left: float) -> View:
         """What is seen at `W` with better intercepts."""
         o, p = self._objective, self._objective.X.X.shape[1]
         if np.any(W[:p]):
             o.X.outputs(W, self._S)
+        else:
+            self._S[:] = 0
         if o.X.intercept:
             W = np.vstack([W[:p], self._solved(W[p], left)])
         loss, gradient = o.X.softmax_gradient(self._S, W, o.y, o.s)
@@ -128,9 +131,9 @@ class SoftmaxLandscape:
         return A
 
 
-def _penalised(objective: Objective, W: np.ndarray, loss: float, gradient: np.ndarray) -> Seen:
+def _penalised(objective: Objective, W: np.ndarray, loss: float, gradient: np.ndarray) -> View:
     """E from the loss."""
     p = objective.X.X.shape[1]
     penalty = objective.penalty[0]
     gradient[:p] += penalty * W[:p]
-    return Seen(W, loss + 0.5 * penalty * float(np.sum(W[:p] ** 2)), gradient)
+    return View(W, loss + 0.5 * penalty * float(np.sum(W[:p] ** 2)), gradient)

@@ -61,12 +61,9 @@ SAMPLE_BYTES = 2**25  # of rows copied, at most
 SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer to the whole
 ROWS_PER_COLUMN = 50  # a sample has at least so many
 SPARSE_ROWS_PER_COLUMN = 16  # the same for a sparse X
-CURVATURE = 0.25  # of the logistic loss, at most
 ROWS_PER_CLASS = 10  # and about so many
 FACTORED_RTOL = 0.03  # residual of a Newton system where a Cholesky factor stays good
-WORTH_A_CHORD = (
-    10  # products for which one output has a factor without waiting, and Newton's method by sweeps
-)
+WORTH_A_CHORD = 10  # products for which one output has a factor at once, and Newton's method by sweeps
 FACTOR_AT_ONCE = 20  # the same for a factor, where a Kronecker product would serve
 FLAT = 0.1  # part of the penalty that the curvature of all the rows left out of it may come to
 MOST = 0.5  # of the rows; more are not worth picking
@@ -186,7 +183,8 @@ class LinearProblem:
         if issparse(X):
             # A column may have hardly any entries in the sample: it takes a penalty that outweighs them.
             every, rows_per_column = SPARSE_SAMPLED, SPARSE_ROWS_PER_COLUMN
-            strong = self.penalty >= rows_per_column * CURVATURE * np.mean(self.s)
+            every = max(every, math.ceil((X.data.nbytes + X.indices.nbytes) / SAMPLE_BYTES))
+            strong = self.penalty >= rows_per_column * STEEPEST_LOGISTIC * np.mean(self.s)
             repays = strong and sparse_repays(X, self.n_outputs) and isinstance(self.loss, Logistic)
         else:
             every = max(SAMPLED, math.ceil(getattr(X, "nbytes", 0) / SAMPLE_BYTES))
@@ -255,7 +253,8 @@ def _solve_by_columns(
 ) -> Result:
     """The solution in the variables there are."""
     objective, simple = problem.objective(design), hessian == "full" and options["max_iter"] > 0
-    begun = begin(objective, **options) if simple and solver == "auto" and not np.any(start) else None
+    half = options | {"max_iter": options["max_iter"] // 2}  # the rest is Newton's
+    begun = begin(objective, **half) if simple and solver == "auto" and not np.any(start) else None
     if begun is not None:
         start, options = begun.W, options | {"history": begun.history}
     if begun is not None and begun.arrived:  # a step more at most
@@ -281,10 +280,14 @@ def begin(objective: Objective, **options: Any) -> Found | None:
     if not sweeps_repay(objective):
         return None
     if isinstance(objective.loss, Softmax) and objective.y.ndim == 1:
-        chosen = choose_preconditioner(design, K, "auto")
-        if chosen is None or chosen.make not in (Blocks, Kronecker):
+        chosen, dear = choose_preconditioner(design, K, "auto"), WORTH_AT_ONCE * product_cost(design, K)
+        if chosen is None or chosen.make not in (Blocks, Kronecker) or not _gram_cost(design) <= dear:
             return None
-        return quasi_newton(objective, SoftmaxLandscape(objective), Kronecker.at_zero(objective), **options)
+        try:
+            at_zero = Kronecker.at_zero(objective)
+        except FloatingPointError:  # for which the other ways have the words
+            return None
+        return quasi_newton(objective, SoftmaxLandscape(objective), at_zero, **options)
     if isinstance(objective.loss, Logistic) and K == 1 and design.shape[1] >= LEAST_SEARCHED:
         part = design.thinned
         squares = part.squared_rmatmul(np.full((part.shape[0], 1), 1 / part.shape[0]))[:, 0]
@@ -469,16 +472,27 @@ def product_cost(design: Design, n_outputs: int) -> float:
     return CALL + 2 * n_outputs * entries
 
 
+def _gram_cost(design: Design) -> float:
+    """What a Gram matrix of the features and its eigenvectors cost; infinite where they are too many."""
+    q = design.shape[1]
+    return _outer_cost(design) + EIGENVECTORS * q**3 if q <= LARGEST_GRAM else np.inf
+
+
+def _outer_cost(design: Design) -> float:
+    """What a sum of outer products of rows costs."""
+    n, q = design.shape
+    outer = n * q * q / THICK
+    return min(outer, GATHER * design.X.nnz**2 / n) if issparse(design.X) else outer
+
+
 def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refreshed | None:
     """The preconditioner for `solver`, one of `SOLVERS`."""
     (n, q), K = design.shape, n_outputs
     product = product_cost(design, K)
-    outer = n * q * q / THICK  # a sum of outer products of rows
-    if issparse(design.X):
-        outer = min(outer, GATHER * design.X.nnz**2 / n)
+    outer = _outer_cost(design)
     pairs = K * (K - 1) / 2
     hessian = (outer if K == 1 else pairs * n * q * q / THICK) / 2 + (q * K) ** 3 / 6 / THICK
-    gram = outer + EIGENVECTORS * q**3
+    gram = _gram_cost(design)
     if solver == "newton-cholesky":
         return Refreshed(Cholesky, hessian / product)
     if solver == "newton-kronecker":

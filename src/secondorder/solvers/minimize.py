@@ -58,9 +58,9 @@ class Result:
         Whether `tol` was reached, with a certificate.
     certificate : {"duality gap", "curvature", "newton decrement", "local model"}
         What `gap` is: a rigorous bound, from the gradient and the penalty or, closer, from the gradient and
-        the Hessian (`secondorder.solvers.certificate.curvature_gap`); or where parameters go without
-        penalty the decrease that the last quadratic model promised, an estimate; or for an objective
-        that is not convex the same, which then says nothing of other minima.
+        the Hessian (`curvature_gap` and `dual_gap_nearby` in `secondorder.solvers.certificate`); or where
+        parameters go without penalty the decrease that the last quadratic model promised, an estimate; or
+        for an objective that is not convex the same, which then says nothing of other minima.
     n_iter, n_products, n_trials, passes : int
         Outer iterations, products with the curvature (steps of conjugate gradients), trials of the line
         search, and reads of X from end to end.

@@ -39,6 +39,7 @@ from secondorder.solvers.span import Solution, best_in_span
 TOGETHER_BYTES = 160_000_000  # of memory for the folds solved together
 CACHED_BYTES = 2**20  # of parameters that the products of a sparse X reach quickly
 FACTOR_BYTES = 40_000_000  # of memory for factors of folds that are solved one after the other
+SMALL = 1e-8  # part of a sum over all rows below which that over a fold is not made by subtraction
 ROUNDING = 1e-14  # of a sum, relative to the larger of two whose difference it is
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
@@ -86,11 +87,11 @@ def fit_path(
     """Minimise ``sum_i s_i loss(x_i W + b, y_i) + penalty/2 |W|^2`` for every penalty and every fold.
 
     The solution on all rows starts from the best combination of those for the penalties before; that on
-    a fold from the best one of the new solution on all rows and of the older ones of both. All use one
+    a fold from the best one of the new solution on all rows and of the older ones of both. They share a
     preconditioner, but for factors of their own where these have been earned and are small. Folds of two
     classes are solved together, as columns of one product with X, and a wide dense X is reduced to its row
-    space once. Where it is, or where X is tall, all rows are one more fold of two classes, and every fold
-    starts from its own older solutions. A fold is a weight for each row, no copy of rows.
+    space once. Where it is, or where a dense X has few features, all rows are one more fold of two classes,
+    and every fold starts from its own older solutions. A fold is a weight for each row, no copy of rows.
 
     Parameters
     ----------
@@ -206,13 +207,11 @@ class _Path:
         for g, group in enumerate(self.groups):
             part, own = self._part(problem, group), self.trails[g]
             solved = self._solve(part, own, _onwards(own), self.of_groups[g], steps)
-            own[:] = [solved.solution, *own[: REMEMBERED - 1]]
+            own[:] = [solved.solution, *([] if steps else own[: REMEMBERED - 1])]
             cells += self._cells(part, group, solved)
             if g == 0:
-                point = self._first(problem, solved)
+                point = self._first(problem, solved, cells[0].result)
         result = cells[0].result
-        if self.space is not None and not self.space.faithful:
-            point = problem.objective(self.design).at(self.design.centre(result.w[:, None]).ravel())
         self.w = result.w
         return Stage(problem.penalty, result, point, cells[1:])
 
@@ -225,20 +224,32 @@ class _Path:
         for g, group in enumerate(self.groups):
             part = self._part(problem, group)
             objective = part.objective(self.small)
-            look = partial(self._look_around, objective) if g == 0 else None
-            found = chord(objective, self.known[g], self.near[g], look, **self.options)
-            solved = self._solved_by(found, part, g)
-            self.near[g] = found.near
+            found = self._swept(objective, g)
+            if found is None:
+                solved = self._solve(part, [NOTHING], [1.0], self.of_groups[g])
+            else:
+                solved, self.near[g] = self._solved_by(found, part, g), found.near
             self.known[g] = solved.solution.W
-            if len(self.groups) == 1 and found.arrived(self.options["tol"]):
+            if found is not None and len(self.groups) == 1 and found.arrived(self.options["tol"]):
                 self.known[g] = found.seen  # with the outputs of all models
             cells += self._cells(part, group, solved)
             if g == 0:
-                point = self._first(problem, solved)
+                point = self._first(problem, solved, cells[0].result)
             self.small.passes = 0
         result = cells[0].result
         self.w = result.w
         return Stage(problem.penalty, result, point, cells[1:])
+
+    def _swept(self, objective: Objective, g: int) -> Chord | None:
+        """The models of a group by single sweeps; None where the curvature is not finite."""
+        if g > 0 and self.near[g] is None:
+            return None
+        shared = len(self.groups) > 1 or len(self.groups[0]) > 1
+        look = partial(self._look_around, objective) if g == 0 and shared else None
+        try:
+            return chord(objective, self.known[g], self.near[g], look, **self.options)
+        except FloatingPointError:
+            return None
 
     def _rough_solution(self, problem: LinearProblem) -> np.ndarray:
         """Where every group starts (q, 1): the solution on a sample of the rows, or on all."""
@@ -248,7 +259,8 @@ class _Path:
         else:
             found = solve_sample(sample, self.solver)
         self.small.passes = math.ceil(found.passes * (sample or problem).X.shape[0] / problem.X.shape[0])
-        return self.small.centre(found.w[:, None])
+        W = self.small.centre(found.w[:, None])
+        return W if found.converged else np.zeros_like(W)
 
     def _look_around(self, objective: Objective, W: np.ndarray) -> tuple[Seen, Near]:
         """The first group at `W`, and the curvature of every group where the first model is there."""
@@ -266,9 +278,9 @@ class _Path:
         whole = sum(part for group in parts for part in group) if self.once else design.gram(c)
 
         def curvature(fold: Fold, part: np.ndarray) -> np.ndarray:
-            if np.max(fold.counts) > 1:
-                return design.gram(c * fold.counts)
             D = whole - part
+            if np.max(fold.counts) > 1 or np.trace(D) <= SMALL * np.trace(whole):
+                return design.gram(c * fold.counts)
             D.flat[:: len(D) + 1] -= ROUNDING * len(D) * np.diagonal(whole)  # not more than there is
             return D
 
@@ -277,8 +289,11 @@ class _Path:
             for group, part in zip(self.groups, parts, strict=True)
         ]
 
-    def _first(self, problem: LinearProblem, solved: "_Solved") -> Point:
-        """The first model of those solved together, which is that of all rows."""
+    def _first(self, problem: LinearProblem, solved: "_Solved", result: Result) -> Point:
+        """The first model of those solved together, which is that of all rows and has the `result`."""
+        certified = solved.gaps[0] <= self.options["tol"] * abs(solved.values[0])
+        if not certified or (self.space is not None and not self.space.faithful):
+            return problem.objective(self.design).at(self.design.centre(result.w[:, None]).ravel())
         w, S = solved.solution.W[:, 0], np.ascontiguousarray(solved.outputs[:, :1])
         return Point(problem.objective(self.small), LinearForward(lambda: w, self.small, S))
 

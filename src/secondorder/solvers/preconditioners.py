@@ -243,6 +243,8 @@ class Kronecker:
             G = design.gram(c, np.float32)
         if not np.all(np.isfinite(G)):
             G = design.gram(c)
+        if not np.all(np.isfinite(G)):
+            raise FloatingPointError("The curvature of the objective is not finite.")
         p = design.X.shape[1]
         self._mean = G[:p, p:]  # (p, 1), or (p, 0) without intercept
         g, Q = eigh(G[:p, :p] - self._mean @ self._mean.T, check_finite=False, driver="evd")

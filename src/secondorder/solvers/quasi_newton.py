@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from secondorder.objective import Objective
-from secondorder.solvers.landscapes import Landscape, Seen
+from secondorder.solvers.landscapes import Landscape, View
 from secondorder.solvers.minimize import Iteration
 
 PAIRS = 10  # of steps and changes of the gradient remembered
@@ -81,7 +81,7 @@ def quasi_newton(
     return Found(seen.W, tuple(history), arrived, metric)
 
 
-def _step(landscape: Landscape, seen: Seen, d: np.ndarray, slope: float) -> tuple[Seen | None, float, int]:
+def _step(landscape: Landscape, seen: View, d: np.ndarray, slope: float) -> tuple[View | None, float, int]:
     """The first point tried along `d` that lowers E enough, if any does, where it lies and the trials.
 
     After the whole step come the minima of the parabolas through what has been seen.

@@ -174,8 +174,8 @@ class FeatureCoordinates:
         )
         self._last = len(point.w) - n_free_intercepts(point)
         self.intercept = point.w[self._last :]
-        heavy = [j * self._K + k for j in heavy_features(self._design.X) for k in range(self._K)]
-        self.heavy = [self._unit(j) for j in heavy] if len(heavy) <= MOST_HEAVY else []
+        features = heavy_features(self._design.X)[: MOST_HEAVY // self._K]
+        self.heavy = [self._unit(j * self._K + k) for j in features for k in range(self._K)]
 
     def of(self, point: Point) -> Vector:
         """The weights at `point`."""
@@ -286,12 +286,13 @@ class RowCoordinates:
 
 
 def heavy_features(X: Any) -> np.ndarray:
-    """The features that hold much of a sparse X, by some of its rows; none for a dense one."""
+    """The features that hold much of a sparse X, most first, by some of its rows; none for a dense one."""
     if not issparse(X):
         return np.empty(0, np.intp)
     some = X[:: max(1, X.shape[0] // FEW)]
     squares = np.bincount(some.indices, weights=np.square(some.data, dtype=float), minlength=X.shape[1])
-    return np.flatnonzero(squares > HEAVY * np.sum(squares))
+    heavy = np.flatnonzero(squares > HEAVY * np.sum(squares))
+    return heavy[np.argsort(-squares[heavy])]
 
 
 def lowest_in_span(point: Point, Z: np.ndarray, Q: np.ndarray, tol: float) -> Lowest:
