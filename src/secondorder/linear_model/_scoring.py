@@ -5,6 +5,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, brier_score_loss, check_scoring, get_scorer, log_loss, make_scorer
 from sklearn.utils.validation import _check_method_params
@@ -96,10 +97,13 @@ class HeldOutScorer:
 
     def _log_proba(self, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The logarithm of the probability of each label, rounded as in the metric of scikit-learn."""
-        P = self._stand_in.predict_proba(outputs)
-        if P.shape[1] == 2:
-            P = np.column_stack([1 - P[:, 1], P[:, 1]])
-        return np.log(np.maximum(P[np.arange(len(rows)), self._codes[rows]], LEAST))
+        codes = self._codes[rows]
+        if outputs.shape[1] == 1:
+            p = expit(outputs[:, 0])
+            chosen = np.where(codes == 1, p, 1 - p)
+        else:
+            chosen = self._stand_in.predict_proba(outputs)[np.arange(len(rows)), codes]
+        return np.log(np.maximum(chosen, LEAST))
 
     def standard_error(self, outputs: np.ndarray) -> float:
         """That of the score of all rows, a mean over them; NaN for a metric that is none."""

@@ -275,13 +275,11 @@ def _surveyed(objective: Objective, near: Near) -> Near:
 
 
 def sweep_around(objective: Objective, W: np.ndarray) -> tuple[Seen, np.ndarray]:
-    """The models at `W`, compared with the first of them; and the extent of ``z``."""
+    """The models at `W`, of which the first is near by; and the extent of ``z``."""
     s = objective.s.reshape(len(objective.s), -1)
     *found, extent = objective.X.logistic_sweep(objective.y, s, W, np.zeros((len(s), 1)))
-    seen = Seen(W, *found)
-    first, *others = seen.outputs.T
-    moved = [0.0, *(np.max(np.abs(S - first)) for S in others)]
-    return seen._replace(moved=np.array(moved)), extent
+    moved = np.array([0.0, *[np.inf] * (s.shape[1] - 1)])  # far from the optimum nobody asks of the others
+    return Seen(W, *found)._replace(moved=moved), extent
 
 
 def lightest(s: np.ndarray) -> float:
