@@ -87,6 +87,8 @@ def test_the_dual_gap_is_a_bound_wherever_the_intercept_is(seed, penalty, shift,
     np.testing.assert_allclose(
         dual_gap_nearby(solved.gradient, flow, penalty, spread), duality_gap(solved), rtol=1e-6, atol=1e-12
     )
+    balanced = np.append(point.gradient[:-1], 0.0)
+    assert dual_gap_nearby(balanced, flow, penalty, np.inf) == np.inf, "from nobody knows how far"
 
 
 @given(d=st.floats(1e-12, 1e3), R=st.floats(1e-6, 1e3))

@@ -108,7 +108,7 @@ def dual_gap_nearby(g: Array, flow: Array | None, penalty: float, grown: float) 
     if flow is None:
         return float(g @ g) / (2 * penalty)
     t = g[-1] / flow[-1] if flow[-1] > 0 else np.inf
-    if not grown * abs(t) <= 1:
+    if not (np.isfinite(grown) and grown * abs(t) <= 1):
         return np.inf
     slopes = g[:-1] - t * flow[:-1]
     return float(slopes @ slopes) / (2 * penalty) + grown * float(t) ** 2 * float(flow[-1])
