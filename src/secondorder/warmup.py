@@ -84,10 +84,8 @@ def _fit_every_way(X: Any) -> None:
     one = LinearProblem(X, (rows % 2).astype(float), s, Logistic(), 1, 1.0, True)
     one.design().squared_rmatmul(s[:, None])  # which searches in spans come to after some steps
     if issparse(X):
-        design = one.design()
-        design.rmatmul(
-            design.row_gram_product(np.ones((len(rows), 3)))
-        )  # by features, as searches for text do
+        design = one.design()  # by features, as searches for text go
+        design.rmatmul(design.row_gram_product(np.ones((len(rows), 3))))
     _sweep(X, (rows % 2).astype(float), s)
     if isinstance(X, np.ndarray):
         softmax = LinearProblem(X, rows % 3, s, Softmax(), 3, 1.0, True)

@@ -89,18 +89,18 @@ def explain_grid(
         parts.setdefault(C, []).append(part)
         if result.status not in reasons:
             reasons[result.status] = f"C={C:.6g} on {part}: {explain(result, C, model, X)}"
-    cells = [f"C={C:.6g} on {_listed(where, '')}" for C, where in parts.items()]
+    cells = [f"C={C:.6g} on {', '.join(_first(where, ''))}" for C, where in parts.items()]
     told = list(reasons.values())
     if chosen in parts:
         told.append(f"The chosen C={chosen:.6g} is one of these: its score is of where the iteration ended.")
-    named = _listed(cells, " values of C")
+    named = "; ".join(_first(cells, " values of C"))
     return f"{len(failed)} of {n_fits} fits did not converge: {named}. {' '.join(told)}"
 
 
-def _listed(words: Sequence[str], what: str) -> str:
-    """The first of them and how many more there are."""
-    more = [f"and {len(words) - TOLD} more{what}"] if len(words) > TOLD else []
-    return ("; " if what else ", ").join([*words[:TOLD], *more])
+def _first(words: list[str], kind: str) -> list[str]:
+    """The first of them, and how many more of their `kind` there are."""
+    more = [f"and {len(words) - TOLD} more{kind}"] if len(words) > TOLD else []
+    return [*words[:TOLD], *more]
 
 
 def warn_of_rounding(W: np.ndarray, b: np.ndarray, model: Any, X: Any, stacklevel: int) -> None:

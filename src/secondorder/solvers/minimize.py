@@ -55,7 +55,7 @@ class Result:
     gap, relative_gap : float
         Bound of ``E(w) - E*``, and that as a part of E.
     converged : bool
-        Whether `tol` was reached, with a certificate.
+        Whether `tol` was reached, by the `certificate` named below.
     certificate : {"duality gap", "curvature", "newton decrement", "local model"}
         What `gap` is: a rigorous bound, from the gradient and the penalty or, closer, from the gradient and
         the Hessian (`curvature_gap` and `dual_gap_nearby` in `secondorder.solvers.certificate`); or where
@@ -77,7 +77,7 @@ class Result:
 
     @property
     def converged(self) -> bool:
-        """Whether `tol` was reached, with a certificate."""
+        """Whether `tol` was reached, by the certificate named."""
         return self.status is Status.CONVERGED
 
     @property
