@@ -25,8 +25,9 @@ from secondorder.solvers import (
     minimize,
 )
 from secondorder.solvers.certificate import duality_gap
+from secondorder.solvers.costs import choose_preconditioner
 from secondorder.solvers.intercept import solve_intercept
-from secondorder.solvers.linear import SOLVERS, LinearProblem, choose_preconditioner
+from secondorder.solvers.linear import SOLVERS, LinearProblem
 from secondorder.solvers.preconditioners import HalfJacobi
 from secondorder.solvers.steps import minimize_along
 

@@ -1,8 +1,4 @@
-"""Linear problems: which variables and which preconditioner, from what each would cost.
-
-Costs are counted in multiplications of the compiled products. The constants below were measured once;
-they need to be right within a factor of two or so.
-"""
+"""Linear problems: in which variables, from where and in which steps the minimum is found."""
 
 import math
 from collections.abc import Callable
@@ -22,39 +18,26 @@ from secondorder.losses.output_hessian import Array
 from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
 from secondorder.models.design import FEW
 from secondorder.objective import Objective, Point
+from secondorder.solvers.beginning import begin
 from secondorder.solvers.certificate import Status, gaps_on_rows
 from secondorder.solvers.chord import NARROW, Near, chord, chord_repays, lightest
-from secondorder.solvers.landscapes import LogisticLandscape, SoftmaxLandscape, sweeps_repay
-from secondorder.solvers.minimize import Iteration, Result, descend
-from secondorder.solvers.preconditioners import SAMPLED as OF_BLOCK
-from secondorder.solvers.preconditioners import (
-    Blocks,
-    Cholesky,
-    Diagonal,
-    HalfJacobi,
-    Jacobi,
-    Kronecker,
-    Refreshed,
-    cholesky_for_each,
-    kronecker_if_exact,
+from secondorder.solvers.costs import (
+    LARGEST_DENSE,
+    LEAST_SEARCHED,
+    STEEPEST_LOGISTIC,
+    WORTH_A_CHORD,
+    choose_preconditioner,
+    worth_reducing,
 )
-from secondorder.solvers.quasi_newton import Found, quasi_newton
+from secondorder.solvers.minimize import Iteration, Result, descend
+from secondorder.solvers.preconditioners import Cholesky, HalfJacobi, Jacobi, Refreshed, cholesky_for_each
 from secondorder.solvers.span_search import SpanSearch
 from secondorder.solvers.steps import LineSearch
 
 CURVATURES = {"full": GaussNewton, "leading": LeadingTerm}
 SOLVERS = ("auto", "newton-cg", "newton-cholesky", "newton-kronecker")
 
-CALL = 1_000_000  # multiplications made in the time that calling a product costs
-THICK = 6  # times more are made a second in a product of two thick matrices than in one with a thin one
-GATHER = 4  # multiplications a sparse entry is worth
-EIGENVECTORS = 9  # q^3 times this is the cost of all eigenvectors of a q x q matrix
-LARGEST_DENSE = 3000  # parameters of a dense Hessian
-LARGEST_GRAM = 5000  # columns of a dense Gram matrix
-LARGEST_BLOCKS = 2**24  # entries of the blocks of all classes together, or as many as X has
-LEAST_SEARCHED = 100  # features for which Newton's systems take more products than a search in spans
 SCALED_AFTER = 8  # steps of a search in spans for which half of Jacobi's scaling is worth its pass
-WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
 SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
 SPARSE_SAMPLED = 8  # the same for a sparse X
 SAMPLE_BYTES = 2**25  # of rows copied, at most
@@ -63,13 +46,8 @@ ROWS_PER_COLUMN = 50  # a sample has at least so many
 SPARSE_ROWS_PER_COLUMN = 16  # the same for a sparse X
 ROWS_PER_CLASS = 10  # and about so many
 FACTORED_RTOL = 0.03  # residual of a Newton system where a Cholesky factor stays good
-WORTH_A_CHORD = 10  # products for which one output has a factor at once, and Newton's method by sweeps
-FACTOR_AT_ONCE = 20  # the same for a factor, where a Kronecker product would serve
 FLAT = 0.1  # part of the penalty that the curvature of all the rows left out of it may come to
 MOST = 0.5  # of the rows; more are not worth picking
-ALIKE = 10  # dense features whose norms differ by less need no scaling
-STEEPEST_LOGISTIC = 0.25  # the second derivative of the logistic loss, at most
-UNEQUAL = 1000  # sparse entries whose sizes differ by more do
 
 
 def fit_linear(
@@ -254,50 +232,24 @@ def _solve_by_columns(
     """The solution in the variables there are."""
     objective, simple = problem.objective(design), hessian == "full" and options["max_iter"] > 0
     half = options | {"max_iter": options["max_iter"] // 2}  # the rest is Newton's
-    begun = begin(objective, **half) if simple and solver == "auto" and not np.any(start) else None
+    chosen = choose_preconditioner(design, problem.n_outputs, solver)
+    untouched = simple and solver == "auto" and not np.any(start)
+    begun = begin(objective, chosen, **half) if untouched else None
     if begun is not None:
         start, options = begun.W, options | {"history": begun.history}
     if begun is not None and begun.arrived:  # a step more at most
         metric = begun.metric
-        chosen: Refreshed | None = Refreshed(lambda point: metric, cost=np.inf)
-    else:
-        chosen = choose_preconditioner(design, problem.n_outputs, solver)
-        if (
-            simple
-            and chosen is not None
-            and chosen.make is Cholesky
-            and chosen.cost <= WORTH_A_CHORD
-            and chord_repays(objective)
-        ):
-            near = nearby(start) if nearby else None
-            return _by_chord(problem, design, start, near, chosen, options)
+        chosen = Refreshed(lambda point: metric, cost=np.inf)
+    elif (
+        simple
+        and chosen is not None
+        and chosen.make is Cholesky
+        and chosen.cost <= WORTH_A_CHORD
+        and chord_repays(objective)
+    ):
+        near = nearby(start) if nearby else None
+        return _by_chord(problem, design, start, near, chosen, options)
     return _minimize(problem, design, start.ravel(), chosen, hessian, options | {"solver": solver})
-
-
-def begin(objective: Objective, **options: Any) -> Found | None:
-    """Where L-BFGS leads from ``W = 0``, if the objective is one for it."""
-    design, K = objective.X, objective.model.n_outputs
-    if not sweeps_repay(objective):
-        return None
-    if isinstance(objective.loss, Softmax) and objective.y.ndim == 1:
-        chosen, dear = choose_preconditioner(design, K, "auto"), WORTH_AT_ONCE * product_cost(design, K)
-        if chosen is None or chosen.make not in (Blocks, Kronecker) or not _gram_cost(design) <= dear:
-            return None
-        try:
-            at_zero = Kronecker.at_zero(objective)
-        except FloatingPointError:  # for which the other ways have the words
-            return None
-        return quasi_newton(objective, SoftmaxLandscape(objective), at_zero, **options)
-    if isinstance(objective.loss, Logistic) and K == 1 and design.shape[1] >= LEAST_SEARCHED:
-        part = design.thinned
-        squares = part.squared_rmatmul(np.full((part.shape[0], 1), 1 / part.shape[0]))[:, 0]
-        of_features = squares[: design.X.shape[1]]
-        if not np.max(of_features) <= ALIKE**2 * np.min(of_features):
-            return None
-        squares[: len(of_features)] = np.mean(of_features)
-        metric = Diagonal(1 / (STEEPEST_LOGISTIC * np.sum(objective.s) * squares))
-        return quasi_newton(objective, LogisticLandscape(objective), metric, **options)
-    return None
 
 
 def _curvature_nearby(
@@ -428,15 +380,6 @@ def without_flat_rows(point: Point) -> Point:
     return Point(objective, replace(point.forward, X=part, outputs=point.forward.outputs[kept]))
 
 
-def worth_reducing(design: Design, n_outputs: int, n_solves: int = 1) -> bool:
-    """Whether so many solves are better done in the row space of X."""
-    n, p = design.X.shape
-    if issparse(design.X) or p <= n:
-        return False
-    cost = (n * n * p / THICK + EIGENVECTORS * n**3) / product_cost(design, n_outputs)
-    return cost <= WORTH_AT_ONCE * n_solves
-
-
 def _solve_in_row_space(
     problem: LinearProblem, design: Design, start: Array, hessian: str, options: dict[str, Any]
 ) -> Result:
@@ -464,68 +407,3 @@ def _solve_in_row_space(
     # Rounding in L needs iterations on X itself.
     jacobi = Refreshed(Jacobi, cost=1)
     return _minimize(problem, design, lifted, jacobi, hessian, options | {"history": found.history})
-
-
-def product_cost(design: Design, n_outputs: int) -> float:
-    """What a product with the curvature costs."""
-    entries = GATHER * design.X.nnz if issparse(design.X) else design.shape[0] * design.shape[1]
-    return CALL + 2 * n_outputs * entries
-
-
-def _gram_cost(design: Design) -> float:
-    """What a Gram matrix of the features and its eigenvectors cost; infinite where they are too many."""
-    q = design.shape[1]
-    return _outer_cost(design) + EIGENVECTORS * q**3 if q <= LARGEST_GRAM else np.inf
-
-
-def _outer_cost(design: Design) -> float:
-    """What a sum of outer products of rows costs."""
-    n, q = design.shape
-    outer = n * q * q / THICK
-    return min(outer, GATHER * design.X.nnz**2 / n) if issparse(design.X) else outer
-
-
-def choose_preconditioner(design: Design, n_outputs: int, solver: str) -> Refreshed | None:
-    """The preconditioner for `solver`, one of `SOLVERS`."""
-    (n, q), K = design.shape, n_outputs
-    product = product_cost(design, K)
-    outer = _outer_cost(design)
-    pairs = K * (K - 1) / 2
-    hessian = (outer if K == 1 else pairs * n * q * q / THICK) / 2 + (q * K) ** 3 / 6 / THICK
-    gram = _gram_cost(design)
-    if solver == "newton-cholesky":
-        return Refreshed(Cholesky, hessian / product)
-    if solver == "newton-kronecker":
-        return Refreshed(Kronecker, gram / product)
-    candidates: list[tuple[float, Callable]] = []
-    if solver == "auto" and q * K <= LARGEST_DENSE:
-        candidates.append((hessian / product, Cholesky))
-    if solver == "auto" and K > 1 and K * q * q <= max(LARGEST_BLOCKS, n * q) and not issparse(design.X):
-        blocks = K * (min(OF_BLOCK * q, n) * q * q / 2 + 1.5 * q**3)
-        candidates.append((blocks / product, Blocks))
-    if solver == "auto" and q <= LARGEST_GRAM and K > 1:
-        candidates.append((gram / product, Kronecker))
-    for cost, make in candidates:
-        if cost <= (WORTH_AT_ONCE if make is not Cholesky else FACTOR_AT_ONCE if K > 1 else WORTH_A_CHORD):
-            return Refreshed(make, cost, first=kronecker_if_exact if make is Blocks else None)
-    simple = Jacobi if _unscaled(design) else None
-    if candidates:
-        cost, make = min(candidates, key=lambda candidate: candidate[0])
-        return Refreshed(make, cost, until=simple or (lambda point: None))
-    return simple and Refreshed(simple, cost=1)
-
-
-def _unscaled(design: Design) -> bool:
-    """Whether the scales of the features differ so much that Jacobi's preconditioner helps.
-
-    The scale of a dense feature is its norm. That of a sparse one is the size of its entries: how many
-    there are says nothing of its unit, and Jacobi hurts where only that differs, as in text.
-    """
-    X = design.X
-    if issparse(X):
-        smallest, largest = design.sizes()
-        return largest > UNEQUAL * smallest
-    ones = np.ones((X.shape[0], 1))
-    norms = np.sqrt(design.squared_rmatmul(ones))
-    norms = norms[norms > 0]
-    return norms.size > 0 and np.max(norms) > ALIKE * np.min(norms)

@@ -16,16 +16,8 @@ from secondorder.models.linear import LinearForward
 from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import DualityGaps, Status, gaps_of_models, gaps_on_rows
 from secondorder.solvers.chord import Chord, Near, Seen, chord, chord_repays, lightest, metrics, sweep_around
-from secondorder.solvers.linear import (
-    LinearProblem,
-    blas_at_rest,
-    choose_preconditioner,
-    descend_linear,
-    product_cost,
-    solve,
-    solve_sample,
-    worth_reducing,
-)
+from secondorder.solvers.costs import choose_preconditioner, product_cost, worth_reducing
+from secondorder.solvers.linear import LinearProblem, blas_at_rest, descend_linear, solve, solve_sample
 from secondorder.solvers.minimize import Iteration, Result
 from secondorder.solvers.preconditioners import (
     Cholesky,
