@@ -208,6 +208,8 @@ class LinearClassifier(CallbackSupportMixin, ResponsesMixin, BaseEstimator):
 
     def _classes_without_weight(self, codes: np.ndarray, s: np.ndarray) -> str:
         """The classes whose rows all have weight 0, in words."""
+        if np.min(s) > 0:
+            return ""
         totals = np.bincount(codes.astype(np.intp, copy=False), weights=s, minlength=len(self.classes_))
         return ", ".join(repr(label) for label in self.classes_[~(totals > 0)].tolist())
 
@@ -229,11 +231,14 @@ def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if high - low > len(y) or high > np.iinfo(np.intp).max:
             classes = np.unique(y)
             return classes, np.searchsorted(classes, y)
-        above = y.astype(np.intp) - low
-        taken = np.flatnonzero(np.bincount(above))
-        codes = np.zeros(high - low + 1, np.intp)
-        codes[taken] = np.arange(len(taken))
-        return (taken + low).astype(y.dtype), codes[above]
+        above = y.astype(np.intp)
+        above -= low
+        taken = np.flatnonzero(np.bincount(above)) if high - low > 1 else np.arange(high - low + 1)
+        if len(taken) <= high - low:
+            codes = np.zeros(high - low + 1, np.intp)
+            codes[taken] = np.arange(len(taken))
+            above = codes.take(above)
+        return (taken + low).astype(y.dtype), above
     check_classification_targets(y)
     encoder = LabelEncoder().fit(y)
     return encoder.classes_, encoder.transform(y)

@@ -176,7 +176,8 @@ class LinearProblem:
         if not np.min(self._weights_of_classes(y, s)) > np.sum(s) * ROWS_PER_CLASS / m:
             return None
         raised = float(np.sum(self.s) / np.sum(s))
-        return replace(self, X=X[rows], y=y, s=raised * s, compiled=True, raised=raised)
+        part = X[rows] if issparse(X) else X.take(rows, axis=0)
+        return replace(self, X=part, y=y, s=raised * s, compiled=True, raised=raised)
 
     def _weights_of_classes(self, y: Array, s: Array) -> Array:
         """What the rows of each class weigh together; of all rows, where there are no classes."""
