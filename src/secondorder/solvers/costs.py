@@ -30,6 +30,7 @@ LARGEST_BLOCKS = 2**24  # entries of the blocks of all classes together, or as m
 WORTH_AT_ONCE = 100  # products for which a preconditioner is made without waiting
 WORTH_A_CHORD = 10  # products for which one output has a factor at once, and Newton's method by sweeps
 FACTOR_AT_ONCE = 20  # the same for a factor, where a Kronecker product would serve
+DEAR_FACTOR = 5  # products from which on a factor of several classes is put off while L-BFGS leads on
 ALIKE = 10  # dense features whose norms differ by less need no scaling
 LEAST_SEARCHED = 100  # features for which Newton's systems take more products than a search in spans
 STEEPEST_LOGISTIC = 0.25  # the second derivative of the logistic loss, at most
