@@ -1,11 +1,8 @@
 """Products with a dense matrix of few columns on the other side, one sweep over the rows.
 
-BLAS reaches a small part of its speed when one side is this thin, and it needs two sweeps for
-``X' H X V``. Here a block of rows stays in cache between the way forward (``T = X V``) and the way back
-(``out += X' H T``), and the inner loops hold a tile of 4 rows by 5, 2 or 1 columns in registers. The
-tiles are written out because an array of accumulators would live in memory, not in registers.
-
-`V` is kept transposed (K, p) so that every inner loop runs along contiguous features.
+BLAS needs two sweeps for ``X' H X V``. Here a block of rows stays in cache between the way forward
+(``T = X V``) and the way back (``out += X' H T``), whose inner loops are in `tiles`. `V` is kept transposed,
+of shape (K, p).
 """
 
 from itertools import pairwise
@@ -15,192 +12,18 @@ import numpy as np
 from secondorder.kernels.compile import kernel
 from secondorder.kernels.curve import curve_rows
 from secondorder.kernels.threads import row_bounds, run
+from secondorder.kernels.tiles import backward, forward
 
 BLOCK_BYTES = 2**19  # rows in flight, to stay in the second-level cache
 CONVERTED = 96  # rows converted at a time where X is in another precision or order
 LINE = 16  # converted rows are padded to a multiple of this, whole cache lines
-CHUNK_BYTES = 3072  # stretch of a row on the way back: 4 rows and 5 outputs of it fit the first level
-
-
-@kernel
-def _forward5(X, V, T, i, t, k):
-    x0, x1, x2, x3 = X[i], X[i + 1], X[i + 2], X[i + 3]
-    v0, v1, v2, v3, v4 = V[k], V[k + 1], V[k + 2], V[k + 3], V[k + 4]
-    t00 = t01 = t02 = t03 = t04 = t10 = t11 = t12 = t13 = t14 = T.dtype.type(0)
-    t20 = t21 = t22 = t23 = t24 = t30 = t31 = t32 = t33 = t34 = T.dtype.type(0)
-    for j in range(X.shape[1]):
-        a0, a1, a2, a3 = x0[j], x1[j], x2[j], x3[j]
-        b0, b1, b2, b3, b4 = v0[j], v1[j], v2[j], v3[j], v4[j]
-        t00 += a0 * b0
-        t01 += a0 * b1
-        t02 += a0 * b2
-        t03 += a0 * b3
-        t04 += a0 * b4
-        t10 += a1 * b0
-        t11 += a1 * b1
-        t12 += a1 * b2
-        t13 += a1 * b3
-        t14 += a1 * b4
-        t20 += a2 * b0
-        t21 += a2 * b1
-        t22 += a2 * b2
-        t23 += a2 * b3
-        t24 += a2 * b4
-        t30 += a3 * b0
-        t31 += a3 * b1
-        t32 += a3 * b2
-        t33 += a3 * b3
-        t34 += a3 * b4
-    T[t, k], T[t, k + 1], T[t, k + 2], T[t, k + 3], T[t, k + 4] = t00, t01, t02, t03, t04
-    t += 1
-    T[t, k], T[t, k + 1], T[t, k + 2], T[t, k + 3], T[t, k + 4] = t10, t11, t12, t13, t14
-    t += 1
-    T[t, k], T[t, k + 1], T[t, k + 2], T[t, k + 3], T[t, k + 4] = t20, t21, t22, t23, t24
-    t += 1
-    T[t, k], T[t, k + 1], T[t, k + 2], T[t, k + 3], T[t, k + 4] = t30, t31, t32, t33, t34
-
-
-@kernel
-def _forward2(X, V, T, i, t, k):
-    x0, x1, x2, x3 = X[i], X[i + 1], X[i + 2], X[i + 3]
-    v0, v1 = V[k], V[k + 1]
-    t00 = t01 = t10 = t11 = t20 = t21 = t30 = t31 = T.dtype.type(0)
-    for j in range(X.shape[1]):
-        b0, b1 = v0[j], v1[j]
-        t00 += x0[j] * b0
-        t01 += x0[j] * b1
-        t10 += x1[j] * b0
-        t11 += x1[j] * b1
-        t20 += x2[j] * b0
-        t21 += x2[j] * b1
-        t30 += x3[j] * b0
-        t31 += x3[j] * b1
-    T[t, k], T[t, k + 1] = t00, t01
-    T[t + 1, k], T[t + 1, k + 1] = t10, t11
-    T[t + 2, k], T[t + 2, k + 1] = t20, t21
-    T[t + 3, k], T[t + 3, k + 1] = t30, t31
-
-
-@kernel
-def _forward1(X, V, T, i, t, k):
-    x0, x1, x2, x3, v = X[i], X[i + 1], X[i + 2], X[i + 3], V[k]
-    t0 = t1 = t2 = t3 = T.dtype.type(0)
-    for j in range(X.shape[1]):
-        t0 += x0[j] * v[j]
-        t1 += x1[j] * v[j]
-        t2 += x2[j] * v[j]
-        t3 += x3[j] * v[j]
-    T[t, k], T[t + 1, k], T[t + 2, k], T[t + 3, k] = t0, t1, t2, t3
-
-
-@kernel
-def _forward_row(X, V, T, i, t):
-    for k in range(V.shape[0]):
-        total = T.dtype.type(0)
-        for j in range(X.shape[1]):
-            total += X[i, j] * V[k, j]
-        T[t, k] = total
-
-
-@kernel
-def _forward(X, V, T, i, t, rows):
-    """``T[t : t + rows] = X[i : i + rows] V'``."""
-    n_outputs = V.shape[0]
-    fives = n_outputs - n_outputs % 5
-    twos = n_outputs - (n_outputs - fives) % 2
-    quads = rows - rows % 4
-    for k in range(0, fives, 5):
-        for r in range(0, quads, 4):
-            _forward5(X, V, T, i + r, t + r, k)
-    for k in range(fives, twos, 2):
-        for r in range(0, quads, 4):
-            _forward2(X, V, T, i + r, t + r, k)
-    for k in range(twos, n_outputs):
-        for r in range(0, quads, 4):
-            _forward1(X, V, T, i + r, t + r, k)
-    for r in range(quads, rows):
-        _forward_row(X, V, T, i + r, t + r)
-
-
-@kernel
-def _backward5(X, T, out, i, t, k, j0, j1):
-    x0, x1, x2, x3 = X[i, j0:j1], X[i + 1, j0:j1], X[i + 2, j0:j1], X[i + 3, j0:j1]
-    o0, o1, o2 = out[k, j0:j1], out[k + 1, j0:j1], out[k + 2, j0:j1]
-    o3, o4 = out[k + 3, j0:j1], out[k + 4, j0:j1]
-    t00, t01, t02, t03, t04 = T[t, k], T[t, k + 1], T[t, k + 2], T[t, k + 3], T[t, k + 4]
-    t += 1
-    t10, t11, t12, t13, t14 = T[t, k], T[t, k + 1], T[t, k + 2], T[t, k + 3], T[t, k + 4]
-    t += 1
-    t20, t21, t22, t23, t24 = T[t, k], T[t, k + 1], T[t, k + 2], T[t, k + 3], T[t, k + 4]
-    t += 1
-    t30, t31, t32, t33, t34 = T[t, k], T[t, k + 1], T[t, k + 2], T[t, k + 3], T[t, k + 4]
-    for j in range(j1 - j0):
-        a0, a1, a2, a3 = x0[j], x1[j], x2[j], x3[j]
-        o0[j] += a0 * t00 + a1 * t10 + a2 * t20 + a3 * t30
-        o1[j] += a0 * t01 + a1 * t11 + a2 * t21 + a3 * t31
-        o2[j] += a0 * t02 + a1 * t12 + a2 * t22 + a3 * t32
-        o3[j] += a0 * t03 + a1 * t13 + a2 * t23 + a3 * t33
-        o4[j] += a0 * t04 + a1 * t14 + a2 * t24 + a3 * t34
-
-
-@kernel
-def _backward2(X, T, out, i, t, k, j0, j1):
-    x0, x1, x2, x3 = X[i, j0:j1], X[i + 1, j0:j1], X[i + 2, j0:j1], X[i + 3, j0:j1]
-    o0, o1 = out[k, j0:j1], out[k + 1, j0:j1]
-    t00, t10, t20, t30 = T[t, k], T[t + 1, k], T[t + 2, k], T[t + 3, k]
-    t01, t11, t21, t31 = T[t, k + 1], T[t + 1, k + 1], T[t + 2, k + 1], T[t + 3, k + 1]
-    for j in range(j1 - j0):
-        a0, a1, a2, a3 = x0[j], x1[j], x2[j], x3[j]
-        o0[j] += a0 * t00 + a1 * t10 + a2 * t20 + a3 * t30
-        o1[j] += a0 * t01 + a1 * t11 + a2 * t21 + a3 * t31
-
-
-@kernel
-def _backward1(X, T, out, i, t, k, j0, j1):
-    x0, x1, x2, x3 = X[i, j0:j1], X[i + 1, j0:j1], X[i + 2, j0:j1], X[i + 3, j0:j1]
-    o = out[k, j0:j1]
-    t0, t1, t2, t3 = T[t, k], T[t + 1, k], T[t + 2, k], T[t + 3, k]
-    for j in range(j1 - j0):
-        o[j] += x0[j] * t0 + x1[j] * t1 + x2[j] * t2 + x3[j] * t3
-
-
-@kernel
-def _backward_row(X, T, out, i, t):
-    for k in range(out.shape[0]):
-        weight = T[t, k]
-        for j in range(X.shape[1]):
-            out[k, j] += X[i, j] * weight
-
-
-@kernel
-def _backward(X, T, out, i, t, rows):
-    """``out += T[t : t + rows]' X[i : i + rows]``."""
-    n_outputs, n_features = out.shape
-    fives = n_outputs - n_outputs % 5
-    twos = n_outputs - (n_outputs - fives) % 2
-    quads = rows - rows % 4
-    chunks = max(1, round(n_features * X.itemsize / CHUNK_BYTES))
-    chunk = -(-n_features // chunks)
-    for j0 in range(0, n_features, chunk):
-        j1 = min(n_features, j0 + chunk)
-        for k in range(0, fives, 5):
-            for r in range(0, quads, 4):
-                _backward5(X, T, out, i + r, t + r, k, j0, j1)
-        for k in range(fives, twos, 2):
-            for r in range(0, quads, 4):
-                _backward2(X, T, out, i + r, t + r, k, j0, j1)
-        for k in range(twos, n_outputs):
-            for r in range(0, quads, 4):
-                _backward1(X, T, out, i + r, t + r, k, j0, j1)
-    for r in range(quads, rows):
-        _backward_row(X, T, out, i + r, t + r)
 
 
 @kernel
 def _matmul(X, V, bias, S, start, stop):
     rows = max(4, BLOCK_BYTES // (X.itemsize * X.shape[1]) // 4 * 4)
     for i in range(start, stop, rows):
-        _forward(X, V, S, i, i, min(rows, stop - i))
+        forward(X, V, S, i, i, min(rows, stop - i))
     for i in range(start, stop):
         for k in range(S.shape[1]):
             S[i, k] += bias[k]
@@ -210,7 +33,7 @@ def _matmul(X, V, bias, S, start, stop):
 def _rmatmul(X, U, out, start, stop):
     rows = max(4, BLOCK_BYTES // (X.itemsize * X.shape[1]) // 4 * 4)
     for i in range(start, stop, rows):
-        _backward(X, U, out, i, i, min(rows, stop - i))
+        backward(X, U, out, i, i, min(rows, stop - i))
 
 
 @kernel
@@ -219,9 +42,9 @@ def _product(X, d, u, shift_invariant, V, bias, out, sums, start, stop):
     T = np.empty((rows, V.shape[0]), V.dtype)
     for i in range(start, stop, rows):
         block = min(rows, stop - i)
-        _forward(X, V, T, i, 0, block)
+        forward(X, V, T, i, 0, block)
         curve_rows(d, u, shift_invariant, i, T[:block], bias, sums)
-        _backward(X, T, out, i, 0, block)
+        backward(X, T, out, i, 0, block)
 
 
 @kernel
@@ -301,7 +124,7 @@ def _converted_matmul(X, mean, V, bias, S, start, stop):
     for i in range(start, stop, CONVERTED):
         rows = min(CONVERTED, stop - i)
         _convert(X, mean, i, rows, B)
-        _forward(B, V, S, 0, i, rows)
+        forward(B, V, S, 0, i, rows)
     for i in range(start, stop):
         for k in range(S.shape[1]):
             S[i, k] += bias[k]
@@ -313,7 +136,7 @@ def _converted_rmatmul(X, mean, U, out, start, stop):
     for i in range(start, stop, CONVERTED):
         rows = min(CONVERTED, stop - i)
         _convert(X, mean, i, rows, B)
-        _backward(B, U, out, 0, i, rows)
+        backward(B, U, out, 0, i, rows)
 
 
 @kernel
@@ -323,9 +146,9 @@ def _converted_product(X, mean, d, u, shift_invariant, V, bias, out, sums, start
     for i in range(start, stop, CONVERTED):
         rows = min(CONVERTED, stop - i)
         _convert(X, mean, i, rows, B)
-        _forward(B, V, T, 0, 0, rows)
+        forward(B, V, T, 0, 0, rows)
         curve_rows(d, u, shift_invariant, i, T[:rows], bias, sums)
-        _backward(B, T, out, 0, 0, rows)
+        backward(B, T, out, 0, 0, rows)
 
 
 def _parts(X: np.ndarray, n_outputs: int) -> list[tuple[int, int]]:

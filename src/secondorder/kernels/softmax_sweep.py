@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 
 from secondorder.kernels.compile import kernel
-from secondorder.kernels.dense import CONVERTED, LINE, _backward, _convert
+from secondorder.kernels.dense import CONVERTED, LINE, _convert
 from secondorder.kernels.elementary import LANES, exp_negative_single, largest
 from secondorder.kernels.threads import row_bounds, run
+from secondorder.kernels.tiles import backward
 
 ROWS = CONVERTED  # in flight
 OPERATIONS = 4  # an exponential, counted as multiplications
@@ -77,7 +78,7 @@ def _back(X, S, b, y, s, out, sums, total, start, stop):
     for i in range(start, stop, ROWS):
         rows = min(ROWS, stop - i)
         total[0] += _residuals(S, b, y, s, i, R[:rows], tops, rests, lanes, of_block, sums)
-        _backward(X, R, out, i, 0, rows)
+        backward(X, R, out, i, 0, rows)
 
 
 @kernel
@@ -89,7 +90,7 @@ def _converted_back(X, mean, S, b, y, s, out, sums, total, start, stop):
         rows = min(ROWS, stop - i)
         total[0] += _residuals(S, b, y, s, i, R[:rows], tops, rests, lanes, of_block, sums)
         _convert(X, mean, i, rows, B)
-        _backward(B, R, out, 0, 0, rows)
+        backward(B, R, out, 0, 0, rows)
 
 
 def pull(S: np.ndarray, b: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[float, np.ndarray]:

@@ -6,11 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from secondorder.kernels.compile import kernel
-from secondorder.kernels.dense import BLOCK_BYTES, CONVERTED, LINE, _backward, _convert, _forward
+from secondorder.kernels.dense import BLOCK_BYTES, CONVERTED, LINE, _convert
 from secondorder.kernels.elementary import add
 from secondorder.kernels.gram import _buffer, _load, _mirrored, _parts, _upper
 from secondorder.kernels.logistic import _add_columns, _exponentials, _first, _loss, _second
 from secondorder.kernels.threads import row_bounds, run
+from secondorder.kernels.tiles import backward, forward
 
 ROWS = 1024  # in flight, at most
 GROUP = 16  # rows between the ways forward and back
@@ -56,14 +57,14 @@ def _rows(A, a, mean, y, s, V, bias, near, S, i, rows, T, e, out, extent, sums, 
         x = A[r]
         for j in range(len(extent)):
             extent[j] = max(extent[j], abs(x[j] - mean[j]))
-    _forward(A, V, T, a, 0, rows)
+    forward(A, V, T, a, 0, rows)
     for r in range(rows):
         for k in range(n_models):
             S[i + r, k] = T[r, k] + bias[k]
     part = slice(i, i + rows)
     _compare(S[part], near[part], moved, largest)
     _differentiate(S[part].ravel(), y[part], s[part].ravel(), e[:m], T[:rows].ravel(), totals, sums)
-    _backward(A, T, out, a, 0, rows)
+    backward(A, T, out, a, 0, rows)
 
 
 @kernel
