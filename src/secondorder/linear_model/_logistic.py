@@ -188,7 +188,7 @@ class LogisticRegression(LinearClassifier):
         self.result_ = result
         if result.status is not Status.CONVERGED:
             warnings.warn(explain(result, self.C, self, data.X), ConvergenceWarning, stacklevel=TO_CALLER)
-        warn_of_rounding(*self._coefficients(result.w, np.float64), self, data.X, stacklevel=TO_CALLER)
+        warn_of_rounding(result.w, self, data.X, stacklevel=TO_CALLER)
         task.end(dict)
         return self
 

@@ -15,7 +15,7 @@ from secondorder.kernels import COMPILING, dense_repays, features_repay, sparse_
 from secondorder.kernels.threads import one_blas_thread
 from secondorder.losses import Logistic, Loss, Softmax
 from secondorder.losses.output_hessian import Array
-from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
+from secondorder.models import Design, Linear, RowSpace, design_matrix, occupied, shortest
 from secondorder.models.design import FEW
 from secondorder.objective import Objective, Point
 from secondorder.solvers.beginning import begin
@@ -189,6 +189,10 @@ class LinearProblem:
 
 def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **options: Any) -> Result:
     """The solution of `problem`, by the way that costs least."""
+    present = occupied(problem.X) if w is None and problem.penalty > 0 else None
+    if present is not None:
+        found = solve(replace(problem, X=present.X), w, solver, hessian, **options)
+        return replace(found, w=present.spread(found.w, problem.n_outputs))
     n_outputs, passes, mean, nearby = problem.n_outputs, 0, None, None
     whole = w is not None or problem.penalty == 0 or hessian != "full" or options["max_iter"] == 0
     sample = None if whole else problem.sample()
