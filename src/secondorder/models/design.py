@@ -120,8 +120,11 @@ class Design:
 
     def sizes(self) -> tuple[float, float]:
         """The smallest and the largest ``|x|`` of the entries of a sparse X that are not 0."""
-        found = np.abs(self.X.data[self.X.data != 0])
-        return float(np.min(found, initial=np.inf)), float(np.max(found, initial=0.0))
+        found = np.abs(self.X.data)
+        largest, smallest = float(np.max(found, initial=0.0)), float(np.min(found, initial=np.inf))
+        if smallest == 0:
+            smallest = float(np.min(found, initial=np.inf, where=found > 0))
+        return smallest, largest
 
     def gram(self, c: np.ndarray, dtype: type = np.float64) -> np.ndarray:
         """``sum_i c_i z_i z_i'`` for weights ``c >= 0`` of shape (n,); shape (p + 1, p + 1).
@@ -220,6 +223,9 @@ class Design:
 
     def _squared_rmatmul(self, D: Array) -> Array:
         """``(X * X)' D``."""
+        if issparse(self.X) and self.X.has_canonical_format:
+            squares = np.square(self.X.data, dtype=D.dtype)
+            return csr_array((squares, self.X.indices, self.X.indptr), self.X.shape).T @ D
         return sum((X * X).T @ D[rows, :] for rows, X in self._blocks(D))
 
     def uncentre(self, W: Array) -> Array:

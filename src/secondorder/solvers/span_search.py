@@ -311,18 +311,22 @@ def lowest_in_span(point: Point, Z: np.ndarray, Q: np.ndarray, tol: float) -> Lo
         Part of E that solved intercepts may still gain.
     """
     o, m, K = point.objective, len(Z), n_free_intercepts(point)
-    coupled, S = o.loss.shift_invariant, point.forward.outputs
+    coupled, S, flat = o.loss.shift_invariant, point.forward.outputs, Z.reshape(m, -1)
     loss: tuple[Any, Any, OutputHessian] = (None, point.G, point.H)
     a, outputs = np.zeros(m + K), S
-    value = float(sum(point.losses)) + Q[0, 0] / 2
-    penalty, promised, rounding = Q[0, 0] / 2, np.inf, 16 * np.finfo(float).eps
+    g, B = np.empty(m + K), np.empty((m + K, m + K))
+    at_0, slopes_at_0, P = Q[0, 0] / 2, Q[1:, 0], Q[1:, 1:]  # of the penalty
+    value, penalty = float(sum(point.losses)) + at_0, at_0
+    promised, rounding = np.inf, 16 * np.finfo(float).eps
     n_trials = 0
     while n_trials < EVALUATIONS:
         _, G, H = loss
         slopes, sums, A = curvature_in_span(G, H, Z)
-        g = np.append(slopes + Q[1:, 0] + Q[1:, 1:] @ a[:m], np.sum(G, axis=0)[:K])
-        of_outputs = H.sum()[:K, :K]
-        B = np.block([[A + Q[1:, 1:], sums[:, :K]], [sums[:, :K].T, of_outputs]])
+        g[:m] = slopes + slopes_at_0 + P @ a[:m]
+        B[:m, :m] = A + P
+        if K:
+            g[m:] = G.sum(axis=0)
+            B[:m, m:], B[m:, :m], B[m:, m:] = sums, sums.T, H.sum()
         step = -_solve(B, g)
         if coupled and K:  # equal changes of all outputs change nothing
             step[m:] -= np.mean(step[m:])
@@ -331,17 +335,17 @@ def lowest_in_span(point: Point, Z: np.ndarray, Q: np.ndarray, tol: float) -> Lo
             promised = decrease
         elif (
             decrease <= EXACT * promised
-            and 0.5 * g[m:] @ inverse_curvature(of_outputs, coupled) @ g[m:] <= tol * value
+            and 0.5 * g[m:] @ inverse_curvature(B[m:, m:], coupled) @ g[m:] <= tol * value
         ):
             break
         while n_trials < EVALUATIONS:
             n_trials += 1
             b = a + step
-            trial = S + (b[:m] @ Z.reshape(m, -1)).reshape(S.shape)
+            trial = S + (b[:m] @ flat).reshape(S.shape)
             if K:
                 trial += b[m:]
             found = o.loss.evaluate(trial, o.y, o.s)
-            of_penalty = Q[0, 0] / 2 + b[:m] @ (Q[1:, 0] + Q[1:, 1:] @ b[:m] / 2)
+            of_penalty = at_0 + b[:m] @ (slopes_at_0 + P @ b[:m] / 2)
             new = float(np.sum(found[0])) + of_penalty
             if new <= value + rounding * abs(value):
                 break
@@ -369,7 +373,7 @@ def _solve(B: np.ndarray, g: np.ndarray) -> np.ndarray:
     """``B^-1 g`` for a positive semidefinite B, whatever the units of its rows."""
     diagonal = B.diagonal()
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
-    values, vectors = np.linalg.eigh(B * (scale[:, None] * scale))
-    kept = values > SINGULAR * values[-1]
-    inverse = np.where(kept, 1 / np.where(kept, values, 1), 0)
-    return scale * (vectors @ (inverse * (vectors.T @ (scale * g))))
+    values, vectors = np.linalg.eigh(B * scale * scale[:, None])
+    first = np.searchsorted(values, SINGULAR * values[-1], side="right")
+    vectors = vectors[:, first:]
+    return scale * (vectors @ ((scale * g) @ vectors / values[first:]))
