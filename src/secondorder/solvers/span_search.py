@@ -24,6 +24,7 @@ from secondorder.solvers.steps import Step, gradient_to_reach
 
 EXACT = 0.01  # part of the first promised decrease that may be left in a span
 EVALUATIONS = 30  # at most, in a span
+CLOSE = 3  # times the gradient to reach: from there a step may reach it, and has to leave intercepts solved
 NEAR = 0.9  # part of the gradient to reach at which steps end
 HEAVY = 0.1  # part of the sum of squares of X that makes a feature heavy
 MOST_HEAVY = 4  # weights of heavy features in a span
@@ -103,8 +104,9 @@ class SpanSearch:
             if downhill.norm <= goal:
                 status = CGStatus.CONVERGED
                 break
-            lowest = walk.advance(downhill, 1e-6 * self.tol)
-            goal = max(goal or self.rtol * downhill.norm, NEAR * gradient_to_reach(walk.point, self.tol))
+            goal = goal or max(self.rtol * downhill.norm, NEAR * gradient_to_reach(walk.point, self.tol))
+            lowest = walk.advance(downhill, 1e-6 * self.tol if downhill.norm <= CLOSE * goal else np.inf)
+            goal = max(goal, NEAR * gradient_to_reach(walk.point, self.tol))
             n_steps, n_trials, promised = n_steps + 1, n_trials + lowest.n_trials, promised + lowest.promised
             if not np.any(lowest.a):
                 break
