@@ -157,8 +157,10 @@ class Design:
         `dtype` is the precision wished for; here it is float64. Of H only the rows and columns of `outputs`
         count, K of them, if these are given.
         """
-        self.passes += 1
         outputs = np.arange(H.d.shape[1]) if outputs is None else outputs
+        if len(outputs) == 1:
+            return self.gram(H.diagonal()[:, outputs[0]])
+        self.passes += 1
         n_columns, n_outputs = self.shape[1], len(outputs)
         A = np.zeros((n_columns, n_outputs, n_columns, n_outputs))
         D = np.zeros((n_outputs, n_columns, n_columns))
