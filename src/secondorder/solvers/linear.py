@@ -20,7 +20,7 @@ from secondorder.models.design import FEW
 from secondorder.objective import Objective, Point
 from secondorder.solvers.beginning import begin
 from secondorder.solvers.certificate import Status, gaps_on_rows
-from secondorder.solvers.chord import NARROW, Near, chord, chord_repays, lightest
+from secondorder.solvers.chord import BOUND, NARROW, Near, chord, chord_repays, lightest
 from secondorder.solvers.costs import (
     LARGEST_DENSE,
     LEAST_SEARCHED,
@@ -194,7 +194,7 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
         found = solve(replace(problem, X=present.X), w, solver, hessian, **options)
         return replace(found, w=present.spread(found.w, problem.n_outputs))
     n_outputs, passes, mean, nearby = problem.n_outputs, 0, None, None
-    whole = w is not None or problem.penalty == 0 or hessian != "full" or options["max_iter"] == 0
+    whole = w is not None or hessian != "full" or options["max_iter"] == 0
     sample = None if whole else problem.sample()
     if sample is not None:
         found = solve_sample(sample, solver)
@@ -214,7 +214,7 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
         result = _solve_by_columns(problem, design, start, nearby, solver, hessian, options)
     W = result.w.reshape(-1, n_outputs)
     tall = isinstance(design.X, np.ndarray) and design.shape[1] <= min(design.shape[0], LARGEST_DENSE)
-    if problem.penalty == 0 and tall:
+    if problem.penalty == 0 and tall and result.certificate != BOUND:  # that proves that there is but one
         W = shortest(design, W)
     return replace(result, w=design.uncentre(W).ravel())
 
