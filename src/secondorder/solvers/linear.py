@@ -39,11 +39,11 @@ SOLVERS = ("auto", "newton-cg", "newton-cholesky", "newton-kronecker")
 
 SCALED_AFTER = 8  # steps of a search in spans for which half of Jacobi's scaling is worth its pass
 SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
-SPARSE_SAMPLED = 8  # the same for a sparse X
 SAMPLE_BYTES = 2**25  # of rows copied, at most
 SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer to the whole
 ROWS_PER_COLUMN = 50  # a sample has at least so many
-SPARSE_ROWS_PER_COLUMN = 16  # the same for a sparse X
+SPARSE_ROWS_PER_COLUMN = 8  # the same for a sparse X
+OUTWEIGHED = 16  # entries of a column in all rows whose curvature the penalty is to outweigh for that
 ROWS_PER_CLASS = 10  # and about so many
 FACTORED_RTOL = 0.03  # residual of a Newton system where a Cholesky factor stays good
 FLAT = 0.1  # part of the penalty that the curvature of all the rows left out of it may come to
@@ -160,9 +160,9 @@ class LinearProblem:
         X, n = self.X, self.X.shape[0]
         if issparse(X):
             # A column may have hardly any entries in the sample: it takes a penalty that outweighs them.
-            every, rows_per_column = SPARSE_SAMPLED, SPARSE_ROWS_PER_COLUMN
-            every = max(every, math.ceil((X.data.nbytes + X.indices.nbytes) / SAMPLE_BYTES))
-            strong = self.penalty >= rows_per_column * STEEPEST_LOGISTIC * np.mean(self.s)
+            every = max(SAMPLED, math.ceil((X.data.nbytes + X.indices.nbytes) / SAMPLE_BYTES))
+            rows_per_column = SPARSE_ROWS_PER_COLUMN
+            strong = self.penalty >= OUTWEIGHED * STEEPEST_LOGISTIC * np.mean(self.s)
             repays = strong and sparse_repays(X, self.n_outputs) and isinstance(self.loss, Logistic)
         else:
             every = max(SAMPLED, math.ceil(getattr(X, "nbytes", 0) / SAMPLE_BYTES))
