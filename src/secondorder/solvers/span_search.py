@@ -70,7 +70,7 @@ class SpanSearch:
         Whether vectors are held as in `RowCoordinates`; then there is no preconditioner.
     tol : float, default=0
         Relative gap to reach.
-    rtol : float, default=0.1
+    rtol : float, default=1e-3
     max_products : int, default=1000
         Largest number of steps in one call.
     """
@@ -82,7 +82,7 @@ class SpanSearch:
         preconditioner: Refreshed | None = None,
         in_row_space: bool = False,
         tol: float = 0.0,
-        rtol: float = 0.1,
+        rtol: float = 1e-3,
         max_products: int = 1000,
     ) -> None:
         self.preconditioner, self.in_row_space = preconditioner, in_row_space
