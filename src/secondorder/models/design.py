@@ -220,8 +220,13 @@ class Design:
     def _rmatmul(self, U: Array) -> Array:
         """``X' U``."""
         if issparse(self.X) or self.X.dtype == U.dtype:
-            return self.X.T @ U
+            return self._transpose @ U
         return sum(X.T @ U[rows, :] for rows, X in self._blocks(U))
+
+    @cached_property
+    def _transpose(self) -> Array:
+        """X', which takes SciPy a fifth of the time of a small product."""
+        return self.X.T
 
     def _squared_rmatmul(self, D: Array) -> Array:
         """``(X * X)' D``."""

@@ -27,7 +27,7 @@ class Occupied:
         self._columns, self._n_columns = columns, X.shape[1]
         position = np.empty(X.shape[1], X.indices.dtype)
         position[columns] = np.arange(len(columns))
-        self.X = csr_array((X.data, position[X.indices], X.indptr), (X.shape[0], len(columns)))
+        self.X = csr_array((X.data, position.take(X.indices), X.indptr), (X.shape[0], len(columns)))
 
     def spread(self, w: np.ndarray, n_outputs: int) -> np.ndarray:
         """The parameters for all columns, from those for `X` here with the intercepts, if any, at the end."""
