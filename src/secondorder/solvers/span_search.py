@@ -22,7 +22,7 @@ from secondorder.solvers.intercept import inverse_curvature, n_free_intercepts
 from secondorder.solvers.preconditioners import Refreshed
 from secondorder.solvers.steps import Step, gradient_to_reach
 
-EXACT = 0.01  # part of the first promised decrease that may be left in a span
+EXACT = 1e-4  # part of the first promised decrease that may be left in a span: 0.01 takes more steps at times
 EVALUATIONS = 30  # at most, in a span
 CLOSE = 3  # times the gradient to reach: from there a step may reach it, and has to leave intercepts solved
 NEAR = 0.9  # part of the gradient to reach at which steps end
