@@ -66,11 +66,12 @@ class Optimality(NamedTuple):
         claimed, found = result.gap**0.5, (self.gap + gained) ** 0.5
         if result.certificate == "curvature":
             assert self.value - lowest <= result.gap + 1e-12 * self.value
+            assert self.free <= result.gap + self.free_rounding  # of intercepts too
         else:
+            assert self.free <= (1e-3 * tol + 1e-15) * self.value + self.free_rounding
             assert abs(claimed - found) <= 0.22 * claimed + (self.rounding + 1e-3 * tol * self.value) ** 0.5
         assert -1e-9 <= (result.value - self.value) / self.value <= tol + 1e-9
         assert result.gap <= tol * result.value
-        assert self.free <= (1e-3 * tol + 1e-15) * self.value + self.free_rounding
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
@@ -196,6 +196,49 @@ def test_one_model_is_found_from_afar(seed, start):
         assert found.arrived(1e-6)
 
 
+def free(seed, p, intercept=True):
+    """A tall problem without penalty."""
+    return problem(seed, n=20_000, p=p, penalty=0.0, intercept=intercept)
+
+
+@given(seed=seeds, p=st.sampled_from([2, 6, 20]), intercept=st.booleans(), tol=st.sampled_from([1e-3, 1e-9]))
+@settings(max_examples=15)
+def test_the_bound_needs_no_penalty(seed, p, intercept, tol):
+    one = free(seed, p, intercept)
+    options = {"loss": one.loss, "n_outputs": 1, "penalty": 0.0, "intercept": intercept}
+    found = fit_linear(one.X, one.y, one.s, tol=tol, **options)
+    lowest = optimum(one)
+    assert found.certificate == "curvature"
+    assert found.relative_gap <= tol
+    assert -1e-12 * lowest <= found.value - lowest <= found.gap + 1e-12 * lowest
+
+
+@pytest.mark.parametrize("what", ["collinear", "nearly collinear", "constant"])
+def test_without_penalty_collinear_features_get_the_shortest_solution_and_no_bound(what):
+    one = free(0, 6)
+    X = one.X.copy()
+    X[:, 5] = X[:, 0] + X[:, 1] if what != "constant" else 2.0
+    X[:, 5] += 1e-9 * one.X[:, 5] if what == "nearly collinear" else 0.0
+    options = {"loss": one.loss, "n_outputs": 1, "penalty": 0.0, "tol": 1e-9}
+    found, plain = (fit_linear(X, one.y, one.s, solver=solver, **options) for solver in ("auto", "newton-cg"))
+    assert found.status is Status.CONVERGED
+    assert found.certificate == "newton decrement"
+    assert found.value <= plain.value * (1 + 1e-9)
+    if what != "nearly collinear":
+        np.testing.assert_allclose(found.w, plain.w, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [20_000, 3])
+def test_separation_is_never_taken_for_an_optimum(rows):
+    """Of all rows, or only of those few in which a feature is not 0."""
+    one = free(1, 6)
+    X, y = one.X.copy(), one.y
+    X[rows:, 0] = 0.0
+    X[:rows, 0] = 5.0 * (2 * y[:rows] - 1)
+    found = fit_linear(X, y, one.s, loss=one.loss, n_outputs=1, penalty=0.0, tol=1e-3)
+    assert found.status is Status.SEPARATED
+
+
 def test_rows_and_columns_of_no_weight():
     tall = problem(5, n=40_000, p=8)
     X = tall.X.copy()
@@ -212,9 +255,12 @@ def test_rows_and_columns_of_no_weight():
 def test_only_where_there_are_sweeps():
     tall = problem(6)
     assert chord_repays(objective_of(tall))
-    assert not chord_repays(objective_of(replace(tall, penalty=0.0)))
+    assert chord_repays(objective_of(replace(tall, penalty=0.0)))
     assert not chord_repays(objective_of(replace(tall, loss=Softmax(), n_outputs=3)))
+    assert not chord_repays(objective_of(replace(tall, penalty=0.0, n_outputs=3)))
     sparse = replace(tall, X=csr_array(tall.X))
     assert chord_repays(sparse.objective(sparse.design()))
+    free = replace(sparse, penalty=0.0)
+    assert not chord_repays(free.objective(free.design())), "the extent of the features is not known"
     plain = replace(sparse, X=sparse.X.tocsc())
     assert not chord_repays(plain.objective(Design(plain.X)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from secondorder.kernels import pointwise_repays, vector_repays
 
-SHORT = 2**13  # numbers of a vector for which BLAS wakes no threads
+SHORT = 10_000  # numbers of a vector for which BLAS wakes no threads
 
 
 def array_namespace(array: Any) -> ModuleType:

@@ -5,13 +5,22 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import csr_array
 
-from secondorder.kernels.compile import kernel
-from secondorder.kernels.csr import _add, _dot
+from secondorder.kernels.compile import kernel, kernel_in_order
+from secondorder.kernels.csr import _add
 from secondorder.kernels.sweep import Sweep, _compare, _differentiate
 from secondorder.kernels.threads import nonzero_bounds, run
 
 ROWS = 256  # in flight
 OPERATIONS = 4  # multiplications that an entry is worth
+
+
+@kernel_in_order
+def _dot(data, indices, first, last, w):
+    """``x_i' w`` as one sum: a row of few features is short, and parts of it do not repay their ends."""
+    total = 0.0
+    for at in range(np.uintp(first), np.uintp(last)):
+        total += data[at] * w[np.uintp(indices[at])]
+    return total
 
 
 @kernel

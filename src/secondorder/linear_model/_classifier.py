@@ -185,7 +185,8 @@ class LinearClassifier(CallbackSupportMixin, ResponsesMixin, BaseEstimator):
             )
         s = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         s = np.require(s, requirements=["C", "W"])  # as the loops are compiled for
-        self._check_totals(codes, s, "sample_weight")
+        if sample_weight is not None:
+            self._check_totals(codes, s, "sample_weight")
         if self.class_weight is None:
             return s
         factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=s)
@@ -231,14 +232,14 @@ def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if high - low > len(y) or high > np.iinfo(np.intp).max:
             classes = np.unique(y)
             return classes, np.searchsorted(classes, y)
-        above = y.astype(np.intp)
-        above -= low
+        above = np.subtract(y, low, dtype=np.intp)
         taken = np.flatnonzero(np.bincount(above)) if high - low > 1 else np.arange(high - low + 1)
-        if len(taken) <= high - low:
-            codes = np.zeros(high - low + 1, np.intp)
-            codes[taken] = np.arange(len(taken))
-            above = codes.take(above)
-        return (taken + low).astype(y.dtype), above
+        classes = (taken + low).astype(y.dtype)
+        if len(taken) == high - low + 1:
+            return classes, above
+        codes = np.zeros(high - low + 1, np.intp)
+        codes[taken] = np.arange(len(taken))
+        return classes, codes[above]
     check_classification_targets(y)
     encoder = LabelEncoder().fit(y)
     return encoder.classes_, encoder.transform(y)

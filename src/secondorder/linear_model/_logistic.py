@@ -23,7 +23,7 @@ class LogisticRegression(LinearClassifier):
 
     with the cross-entropy :math:`\\ell` and weights :math:`s_i` (`sample_weight` times `class_weight`);
     the intercept `b` is not penalised. Every fit ends with a certificate of how far it can be from the
-    optimum, kept in `result_`, and `tol` bounds just that (with ``C=np.inf``, an estimate).
+    optimum, kept in `result_`, and `tol` bounds just that (with ``C=np.inf``, mostly an estimate).
 
     Parameters
     ----------
@@ -33,10 +33,11 @@ class LogisticRegression(LinearClassifier):
         Share of the L1 penalty. Only 0 is implemented.
     tol : float, default=1e-8
         The fit stops when its relative gap ``(E - E*) / E`` is certified to be at most `tol`, where E
-        is the objective and E* its minimum. With ``C=np.inf`` no such bound exists, and the decrease of
-        E that the last Newton step promised takes its place. Coefficients have about half as many
-        digits as E: their distance from the optimum goes with the square root of the gap. Where more are
-        wanted, ``tol=1e-14`` costs a step or two.
+        is the objective and E* its minimum. With ``C=np.inf`` such a bound is known only
+        for two classes and few features, dense and not collinear; elsewhere the decrease of E that the
+        last Newton step promised takes its place. Coefficients have about half as many digits as E:
+        their distance from the optimum goes with the square root of the gap. Where more are wanted,
+        ``tol=1e-14`` costs a step or two.
     fit_intercept : bool, default=True
         Whether to add `b`.
     class_weight : dict or "balanced", default=None
@@ -188,7 +189,7 @@ class LogisticRegression(LinearClassifier):
         self.result_ = result
         if result.status is not Status.CONVERGED:
             warnings.warn(explain(result, self.C, self, data.X), ConvergenceWarning, stacklevel=TO_CALLER)
-        warn_of_rounding(*self._coefficients(result.w, np.float64), self, data.X, stacklevel=TO_CALLER)
+        warn_of_rounding(result.w, self, data.X, stacklevel=TO_CALLER)
         task.end(dict)
         return self
 

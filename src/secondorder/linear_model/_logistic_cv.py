@@ -231,8 +231,7 @@ class LogisticRegressionCV(LinearClassifier):
         n_fits = len(columns) * (len(folds) + 1)
         warn_of(failed, n_fits, self, data.X, self.C_, stacklevel=TO_CALLER)
         if self.refit:
-            w = self.results_[self._chosen()].w
-            warn_of_rounding(*self._coefficients(w, np.float64), self, data.X, stacklevel=TO_CALLER)
+            warn_of_rounding(self.results_[self._chosen()].w, self, data.X, stacklevel=TO_CALLER)
         if self._leaves_one_out():
             self.loo_check_ = self._refit_some(data)
             warn_of_doubt(self.loo_check_, self.C_, stacklevel=TO_CALLER)

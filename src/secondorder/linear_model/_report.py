@@ -103,10 +103,11 @@ def _first(words: list[str], kind: str) -> list[str]:
     return [*words[:TOLD], *more]
 
 
-def warn_of_rounding(W: np.ndarray, b: np.ndarray, model: Any, X: Any, stacklevel: int) -> None:
-    """One UserWarning if a float32 `coef_` gives other outputs than `W`, `b` that it is rounded from."""
+def warn_of_rounding(w: np.ndarray, model: Any, X: Any, stacklevel: int) -> None:
+    """One UserWarning if a float32 `coef_` gives other outputs than the parameters `w` it is rounded from."""
     if X.dtype != np.float32:
         return
+    W, b = model._coefficients(w, np.float64)
     some = design_matrix(X[:: max(1, X.shape[0] // 500)], intercept=False)
     change = float(np.max(np.abs(some.matmul((W - model.coef_).T) + (b - model.intercept_)), initial=0.0))
     if not change <= VISIBLE:

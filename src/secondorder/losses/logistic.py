@@ -1,17 +1,14 @@
 """Logistic loss of one output."""
 
-from secondorder.array_api import array_namespace, dot
+from secondorder.array_api import array_namespace
 from secondorder.kernels import pointwise_repays
 from secondorder.losses.output_hessian import Array, OutputHessian
 
 
-def _sigmoids(z: Array) -> tuple[Array, Array]:
-    """``sigmoid(z)`` and ``sigmoid(-z)``, both with full relative accuracy."""
-    xp = array_namespace(z)
-    e = xp.exp(-xp.abs(z))
-    small, large = e / (1 + e), 1 / (1 + e)
-    positive = z >= 0
-    return xp.where(positive, large, small), xp.where(positive, small, large)
+def _falling(S: Array) -> Array:
+    """``exp(-|z|)``, of which all else is made."""
+    xp = array_namespace(S)
+    return xp.exp(-xp.abs(S))
 
 
 class Logistic:
@@ -28,18 +25,12 @@ class Logistic:
 
     def value(self, S: Array, y: Array) -> Array:
         """``loss(S_i, y_i)``, shape (n,), or (n, K) for several models."""
-        xp = array_namespace(S)
-        y = y[:, None]
-        toward = xp.where(S > 0, (1 - y) * S, -y * S)  # max(z, 0) - y z without its cancellation
-        losses = toward + xp.log1p(xp.exp(-xp.abs(S)))
+        losses = self._value(S, y[:, None], _falling(S))
         return losses[:, 0] if S.shape[1] == 1 else losses
 
     def derivatives(self, S: Array, y: Array, s: Array) -> tuple[Array, OutputHessian]:
         """``G_i = s_i (p_i - y_i)`` and ``H_i = s_i p_i (1 - p_i)``, for weights `s` as in `evaluate`."""
-        p, q = _sigmoids(S)
-        s = s[:, None] if s.ndim == 1 else s
-        G = s * ((1 - y)[:, None] * p - y[:, None] * q)
-        return G, OutputHessian(s * p * q)
+        return self._derivatives(S, y[:, None], s[:, None] if s.ndim == 1 else s, _falling(S))
 
     def evaluate(self, S: Array, y: Array, s: Array) -> tuple[Array, Array, OutputHessian]:
         """``sum_i s_i loss(S_i, y_i)`` and both derivatives; compiled, one sweep with one exponential.
@@ -51,9 +42,11 @@ class Logistic:
 
             values, G, d = logistic.evaluate(S, y, s[:, None] if s.ndim == 1 else s)
             return float(values[0]) if s.ndim == 1 else values, G, OutputHessian(d)
-        losses = self.value(S, y)
-        value = dot(s, losses) if s.ndim == 1 else array_namespace(S).sum(s * losses.reshape(s.shape), axis=0)
-        return value, *self.derivatives(S, y, s)
+        y, weights, e = y[:, None], s[:, None] if s.ndim == 1 else s, _falling(S)
+        losses = weights * self._value(S, y, e)
+        derivatives = self._derivatives(S, y, weights, e)
+        total = array_namespace(S).sum(losses, axis=0)
+        return float(total[0]) if s.ndim == 1 else total, *derivatives
 
     def margin(self, S: Array, y: Array) -> Array:
         """``z`` for target 1 and ``-z`` for target 0, shape (n,); soft targets have none."""
@@ -61,3 +54,17 @@ class Logistic:
         z = S[:, 0]
         unreachable = xp.full_like(z, -xp.inf)
         return xp.where(y == 1, z, xp.where(y == 0, -z, unreachable))
+
+    def _value(self, S: Array, y: Array, e: Array) -> Array:
+        """The loss, from what `_falling` gave and y of shape (n, 1)."""
+        xp = array_namespace(S)
+        toward = xp.where(S > 0, (1 - y) * S, -y * S)  # max(z, 0) - y z without its cancellation
+        return toward + xp.log1p(e)
+
+    def _derivatives(self, S: Array, y: Array, s: Array, e: Array) -> tuple[Array, OutputHessian]:
+        """The derivatives, from the same and weights of shape (n, 1) or (n, K)."""
+        xp, positive = array_namespace(S), S >= 0
+        large = 1 / (1 + e)
+        small = e * large
+        p, q = xp.where(positive, large, small), xp.where(positive, small, large)
+        return s * ((1 - y) * p - y * q), OutputHessian(s * large * small)

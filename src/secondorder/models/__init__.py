@@ -5,6 +5,7 @@ from secondorder.models.design import Design, design_matrix
 from secondorder.models.initial_weights import INITIAL_WEIGHTS
 from secondorder.models.linear import Linear
 from secondorder.models.mlp import MLP
+from secondorder.models.occupied import occupied
 from secondorder.models.row_space import RowSpace, shortest
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "Linear",
     "RowSpace",
     "design_matrix",
+    "occupied",
     "shortest",
 ]

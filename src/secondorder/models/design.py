@@ -120,8 +120,11 @@ class Design:
 
     def sizes(self) -> tuple[float, float]:
         """The smallest and the largest ``|x|`` of the entries of a sparse X that are not 0."""
-        found = np.abs(self.X.data[self.X.data != 0])
-        return float(np.min(found, initial=np.inf)), float(np.max(found, initial=0.0))
+        found = np.abs(self.X.data)
+        largest, smallest = float(np.max(found, initial=0.0)), float(np.min(found, initial=np.inf))
+        if smallest == 0:
+            smallest = float(np.min(found, initial=np.inf, where=found > 0))
+        return smallest, largest
 
     def gram(self, c: np.ndarray, dtype: type = np.float64) -> np.ndarray:
         """``sum_i c_i z_i z_i'`` for weights ``c >= 0`` of shape (n,); shape (p + 1, p + 1).
@@ -154,8 +157,10 @@ class Design:
         `dtype` is the precision wished for; here it is float64. Of H only the rows and columns of `outputs`
         count, K of them, if these are given.
         """
-        self.passes += 1
         outputs = np.arange(H.d.shape[1]) if outputs is None else outputs
+        if len(outputs) == 1:
+            return self.gram(H.diagonal()[:, outputs[0]])
+        self.passes += 1
         n_columns, n_outputs = self.shape[1], len(outputs)
         A = np.zeros((n_columns, n_outputs, n_columns, n_outputs))
         D = np.zeros((n_outputs, n_columns, n_columns))
@@ -215,11 +220,19 @@ class Design:
     def _rmatmul(self, U: Array) -> Array:
         """``X' U``."""
         if issparse(self.X) or self.X.dtype == U.dtype:
-            return self.X.T @ U
+            return self._transpose @ U
         return sum(X.T @ U[rows, :] for rows, X in self._blocks(U))
+
+    @cached_property
+    def _transpose(self) -> Array:
+        """X', which takes SciPy a fifth of the time of a small product."""
+        return self.X.T
 
     def _squared_rmatmul(self, D: Array) -> Array:
         """``(X * X)' D``."""
+        if issparse(self.X) and self.X.has_canonical_format:
+            squares = np.square(self.X.data, dtype=D.dtype)
+            return csr_array((squares, self.X.indices, self.X.indptr), self.X.shape).T @ D
         return sum((X * X).T @ D[rows, :] for rows, X in self._blocks(D))
 
     def uncentre(self, W: Array) -> Array:

@@ -17,7 +17,9 @@ from secondorder.solvers.minimize import Iteration, Result
 from secondorder.solvers.preconditioners import ScaledCholesky
 from secondorder.solvers.steps import minimize_along
 
+BOUND = "curvature"  # the name of the certificate
 STEPS = 16  # at most
+FREE_STEPS = 8  # the same without penalty, where there may be no optimum
 DEPTH = 3  # steps combined
 SLOW = 0.1  # part of the decrease last promised that makes another Hessian worth its sweep
 FAR = 1000  # times the gap asked for: where curvature from elsewhere promises that, it is not good for long
@@ -28,11 +30,12 @@ NARROW = 16  # columns for which a Hessian costs no more than a sweep
 
 
 def chord_repays(objective: Objective) -> bool:
-    """Whether there are compiled sweeps for this objective: for several models if X is dense."""
-    design, K = objective.X, objective.model.n_outputs
-    one = objective.uniform is not None and objective.uniform[1] == design.X.shape[1] * K
-    compiled = isinstance(design, CompiledDesign) and (K == 1 or not issparse(design.X))
-    return compiled and one and isinstance(objective.loss, Logistic)
+    """Whether there are compiled sweeps for this objective; X is dense for several models or no penalty."""
+    design, K, uniform = objective.X, objective.model.n_outputs, objective.uniform
+    one = uniform is not None and uniform[1] == design.X.shape[1] * K
+    free = K == 1 and not np.any(objective.penalty)
+    compiled = isinstance(design, CompiledDesign) and ((one and K == 1) or not issparse(design.X))
+    return compiled and (one or free) and isinstance(objective.loss, Logistic)
 
 
 class Near(NamedTuple):
@@ -77,16 +80,23 @@ class Metric:
             return np.inf
         return float(self.extent @ np.abs(inverse) @ self.extent)
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether nothing bounds E: there is no penalty, and B may be singular."""
+        return self.penalty == 0 and not np.isfinite(self.squared_reach)
+
     def gap(self, g: np.ndarray, promised: float, moved: float, flattest: float) -> float:
         """The bound of ``E - E*`` where the gradient is g, and ``g' B^-1 g`` is `promised`.
 
         `moved` is the largest difference of an output from where B was taken, `flattest` the least second
         derivative of the loss of a row: the curvature there is at least ``exp(-moved) B / excess``, and
-        ``z_i z_i'`` times that derivative.
+        ``z_i z_i'`` times that derivative. Without penalty there is no bound if B may be singular.
         """
+        if self.hopeless:
+            return np.inf
         with np.errstate(over="ignore"):
             grown = self.excess * float(np.exp(moved))
-        dual = dual_gap_nearby(g, self.flow, self.penalty, grown)
+        dual = dual_gap_nearby(g, self.flow, self.penalty, grown) if self.penalty > 0 else np.inf
         reach = grown * self.squared_reach
         if np.isfinite(reach) and flattest > 0:
             reach = min(reach, 1 / flattest)
@@ -123,7 +133,7 @@ class Chord(NamedTuple):
     def result(self) -> Result:
         """The outcome for one model, or for all as one, that has arrived."""
         value, gap = float(np.sum(self.values)), float(np.sum(self.gaps))
-        return Result(self.seen.W.ravel(), Status.CONVERGED, value, gap, "curvature", self.history)
+        return Result(self.seen.W.ravel(), Status.CONVERGED, value, gap, BOUND, self.history)
 
 
 def chord(
@@ -168,7 +178,8 @@ def chord(
     steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     rows = list(history[:-1])
     best: Chord | None = None
-    for _ in range(min(STEPS, max_iter - len(rows)) + 1):
+    most = STEPS if objective.penalty[0] > 0 else FREE_STEPS
+    for _ in range(min(most, max_iter - len(rows)) + 1):
         first, looked = best is None, near is None or again
         if near is None or again:
             (seen, near), steps, again = look(W) if look else look_around(objective, W), [], False
@@ -201,7 +212,7 @@ def chord(
         if callback is not None and not known_row:
             callback(rows[-1])
         best = Chord(seen, near, values, gaps, tuple(rows))
-        if best.arrived(tol):
+        if best.arrived(tol) or any(metric.hopeless for metric in near_by):
             break
         slow = len(steps) > 0 and promised[0] > SLOW * last[0]
         far = look is not None and first and not looked and np.any(promised > FAR * tol * values)

@@ -15,12 +15,12 @@ from secondorder.kernels import COMPILING, dense_repays, features_repay, sparse_
 from secondorder.kernels.threads import one_blas_thread
 from secondorder.losses import Logistic, Loss, Softmax
 from secondorder.losses.output_hessian import Array
-from secondorder.models import Design, Linear, RowSpace, design_matrix, shortest
+from secondorder.models import Design, Linear, RowSpace, design_matrix, occupied, shortest
 from secondorder.models.design import FEW
 from secondorder.objective import Objective, Point
 from secondorder.solvers.beginning import begin
 from secondorder.solvers.certificate import Status, gaps_on_rows
-from secondorder.solvers.chord import NARROW, Near, chord, chord_repays, lightest
+from secondorder.solvers.chord import BOUND, NARROW, Near, chord, chord_repays, lightest
 from secondorder.solvers.costs import (
     LARGEST_DENSE,
     LEAST_SEARCHED,
@@ -39,11 +39,11 @@ SOLVERS = ("auto", "newton-cg", "newton-cholesky", "newton-kronecker")
 
 SCALED_AFTER = 8  # steps of a search in spans for which half of Jacobi's scaling is worth its pass
 SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
-SPARSE_SAMPLED = 8  # the same for a sparse X
 SAMPLE_BYTES = 2**25  # of rows copied, at most
 SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer to the whole
 ROWS_PER_COLUMN = 50  # a sample has at least so many
-SPARSE_ROWS_PER_COLUMN = 16  # the same for a sparse X
+SPARSE_ROWS_PER_COLUMN = 8  # the same for a sparse X
+OUTWEIGHED = 16  # entries of a column in all rows whose curvature the penalty is to outweigh for that
 ROWS_PER_CLASS = 10  # and about so many
 FACTORED_RTOL = 0.03  # residual of a Newton system where a Cholesky factor stays good
 FLAT = 0.1  # part of the penalty that the curvature of all the rows left out of it may come to
@@ -160,9 +160,9 @@ class LinearProblem:
         X, n = self.X, self.X.shape[0]
         if issparse(X):
             # A column may have hardly any entries in the sample: it takes a penalty that outweighs them.
-            every, rows_per_column = SPARSE_SAMPLED, SPARSE_ROWS_PER_COLUMN
-            every = max(every, math.ceil((X.data.nbytes + X.indices.nbytes) / SAMPLE_BYTES))
-            strong = self.penalty >= rows_per_column * STEEPEST_LOGISTIC * np.mean(self.s)
+            every = max(SAMPLED, math.ceil((X.data.nbytes + X.indices.nbytes) / SAMPLE_BYTES))
+            rows_per_column = SPARSE_ROWS_PER_COLUMN
+            strong = self.penalty >= OUTWEIGHED * STEEPEST_LOGISTIC * np.mean(self.s)
             repays = strong and sparse_repays(X, self.n_outputs) and isinstance(self.loss, Logistic)
         else:
             every = max(SAMPLED, math.ceil(getattr(X, "nbytes", 0) / SAMPLE_BYTES))
@@ -190,8 +190,12 @@ class LinearProblem:
 
 def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **options: Any) -> Result:
     """The solution of `problem`, by the way that costs least."""
+    present = occupied(problem.X) if w is None and problem.penalty > 0 else None
+    if present is not None:
+        found = solve(replace(problem, X=present.X), w, solver, hessian, **options)
+        return replace(found, w=present.spread(found.w, problem.n_outputs))
     n_outputs, passes, mean, nearby = problem.n_outputs, 0, None, None
-    whole = w is not None or problem.penalty == 0 or hessian != "full" or options["max_iter"] == 0
+    whole = w is not None or hessian != "full" or options["max_iter"] == 0
     sample = None if whole else problem.sample()
     if sample is not None:
         found = solve_sample(sample, solver)
@@ -211,7 +215,7 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
         result = _solve_by_columns(problem, design, start, nearby, solver, hessian, options)
     W = result.w.reshape(-1, n_outputs)
     tall = isinstance(design.X, np.ndarray) and design.shape[1] <= min(design.shape[0], LARGEST_DENSE)
-    if problem.penalty == 0 and tall:
+    if problem.penalty == 0 and tall and result.certificate != BOUND:  # that proves that there is but one
         W = shortest(design, W)
     return replace(result, w=design.uncentre(W).ravel())
 

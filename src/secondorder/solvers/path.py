@@ -150,6 +150,7 @@ class _Path:
             and factored
             and not self.searches
             and not self.space
+            and problem.penalty > 0
             and chord_repays(problem.objective(self.small))
         )
         if self.chords or (self.space is not None and self.separate):

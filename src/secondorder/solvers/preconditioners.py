@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
-from scipy.linalg.lapack import dpotri
+from scipy.linalg import LinAlgError, cho_factor, eigh
+from scipy.linalg.lapack import dpotri, dpotrs
 
 from secondorder.array_api import column_sums
 from secondorder.curvature import GaussNewton
@@ -83,11 +83,11 @@ class ScaledCholesky:
         self.exact = bool(penalised and added == ridge)
 
     def __matmul__(self, v: np.ndarray) -> np.ndarray:
-        return self._scale * cho_solve(self._factor, self._scale * v, check_finite=False)
+        return self._scale * dpotrs(self._factor, self._scale * v, lower=True)[0]
 
     def inverse(self) -> np.ndarray:
         """``B^-1`` written out."""
-        lower, _ = dpotri(self._factor[0], lower=True)
+        lower, _ = dpotri(self._factor, lower=True)
         lower *= self._scale
         lower *= self._scale[:, None]
         return np.tril(lower) + np.tril(lower, -1).T
@@ -194,12 +194,12 @@ def _to_unit_diagonal(B: np.ndarray) -> np.ndarray:
     return scale
 
 
-def _cholesky(B: np.ndarray, ridge: float) -> tuple[tuple[np.ndarray, bool], float]:
-    """Factor of `B` with diagonal 1 plus `ridge`, or as much more as makes it definite, and that."""
+def _cholesky(B: np.ndarray, ridge: float) -> tuple[np.ndarray, float]:
+    """Lower factor of `B` with diagonal 1 plus `ridge`, or as much more as makes it definite, and that."""
     while ridge < 1e3:
         B.flat[:: len(B) + 1] = 1 + ridge
         try:
-            return (_factor_in_place(B), True), ridge
+            return _factor_in_place(B), ridge
         except LinAlgError:
             ridge *= 100
             B[:] = np.tril(B, -1) + np.tril(B, -1).T
@@ -304,7 +304,7 @@ class Blocks:
                 B[k] = _factor_in_place(A).T
             except LinAlgError:
                 A = np.triu(scaled(k))
-                B[k] = _cholesky(A + np.triu(A, 1).T, 100 * ridge)[0][0].T
+                B[k] = _cholesky(A + np.triu(A, 1).T, 100 * ridge)[0].T
 
         run(factor, [(k,) for k in range(K)])
 
@@ -325,7 +325,7 @@ class Blocks:
             V = np.ascontiguousarray(V, np.float32)
             blocks.solve(self._U, V)
             return V.astype(np.float64)
-        return np.stack([cho_solve((U, False), V[k], check_finite=False) for k, U in enumerate(self._U)])
+        return np.stack([dpotrs(U.T, v, lower=True)[0] for U, v in zip(self._U, V, strict=True)])
 
 
 class ForEach:

@@ -22,8 +22,9 @@ from secondorder.solvers.intercept import inverse_curvature, n_free_intercepts
 from secondorder.solvers.preconditioners import Refreshed
 from secondorder.solvers.steps import Step, gradient_to_reach
 
-EXACT = 0.01  # part of the first promised decrease that may be left in a span
+EXACT = 1e-4  # part of the first promised decrease that may be left in a span: 0.01 takes more steps at times
 EVALUATIONS = 30  # at most, in a span
+CLOSE = 3  # times the gradient to reach: from there a step may reach it, and has to leave intercepts solved
 NEAR = 0.9  # part of the gradient to reach at which steps end
 HEAVY = 0.1  # part of the sum of squares of X that makes a feature heavy
 MOST_HEAVY = 4  # weights of heavy features in a span
@@ -69,7 +70,7 @@ class SpanSearch:
         Whether vectors are held as in `RowCoordinates`; then there is no preconditioner.
     tol : float, default=0
         Relative gap to reach.
-    rtol : float, default=0.1
+    rtol : float, default=1e-3
     max_products : int, default=1000
         Largest number of steps in one call.
     """
@@ -81,7 +82,7 @@ class SpanSearch:
         preconditioner: Refreshed | None = None,
         in_row_space: bool = False,
         tol: float = 0.0,
-        rtol: float = 0.1,
+        rtol: float = 1e-3,
         max_products: int = 1000,
     ) -> None:
         self.preconditioner, self.in_row_space = preconditioner, in_row_space
@@ -103,8 +104,9 @@ class SpanSearch:
             if downhill.norm <= goal:
                 status = CGStatus.CONVERGED
                 break
-            lowest = walk.advance(downhill, 1e-6 * self.tol)
-            goal = max(goal or self.rtol * downhill.norm, NEAR * gradient_to_reach(walk.point, self.tol))
+            goal = goal or max(self.rtol * downhill.norm, NEAR * gradient_to_reach(walk.point, self.tol))
+            lowest = walk.advance(downhill, 1e-6 * self.tol if downhill.norm <= CLOSE * goal else np.inf)
+            goal = max(goal, NEAR * gradient_to_reach(walk.point, self.tol))
             n_steps, n_trials, promised = n_steps + 1, n_trials + lowest.n_trials, promised + lowest.promised
             if not np.any(lowest.a):
                 break
@@ -311,18 +313,22 @@ def lowest_in_span(point: Point, Z: np.ndarray, Q: np.ndarray, tol: float) -> Lo
         Part of E that solved intercepts may still gain.
     """
     o, m, K = point.objective, len(Z), n_free_intercepts(point)
-    coupled, S = o.loss.shift_invariant, point.forward.outputs
+    coupled, S, flat = o.loss.shift_invariant, point.forward.outputs, Z.reshape(m, -1)
     loss: tuple[Any, Any, OutputHessian] = (None, point.G, point.H)
     a, outputs = np.zeros(m + K), S
-    value = float(sum(point.losses)) + Q[0, 0] / 2
-    penalty, promised, rounding = Q[0, 0] / 2, np.inf, 16 * np.finfo(float).eps
+    g, B = np.empty(m + K), np.empty((m + K, m + K))
+    at_0, slopes_at_0, P = Q[0, 0] / 2, Q[1:, 0], Q[1:, 1:]  # of the penalty
+    value, penalty = float(sum(point.losses)) + at_0, at_0
+    promised, rounding = np.inf, 16 * np.finfo(float).eps
     n_trials = 0
     while n_trials < EVALUATIONS:
         _, G, H = loss
         slopes, sums, A = curvature_in_span(G, H, Z)
-        g = np.append(slopes + Q[1:, 0] + Q[1:, 1:] @ a[:m], np.sum(G, axis=0)[:K])
-        of_outputs = H.sum()[:K, :K]
-        B = np.block([[A + Q[1:, 1:], sums[:, :K]], [sums[:, :K].T, of_outputs]])
+        g[:m] = slopes + slopes_at_0 + P @ a[:m]
+        B[:m, :m] = A + P
+        if K:
+            g[m:] = G.sum(axis=0)
+            B[:m, m:], B[m:, :m], B[m:, m:] = sums, sums.T, H.sum()
         step = -_solve(B, g)
         if coupled and K:  # equal changes of all outputs change nothing
             step[m:] -= np.mean(step[m:])
@@ -331,17 +337,17 @@ def lowest_in_span(point: Point, Z: np.ndarray, Q: np.ndarray, tol: float) -> Lo
             promised = decrease
         elif (
             decrease <= EXACT * promised
-            and 0.5 * g[m:] @ inverse_curvature(of_outputs, coupled) @ g[m:] <= tol * value
+            and 0.5 * g[m:] @ inverse_curvature(B[m:, m:], coupled) @ g[m:] <= tol * value
         ):
             break
         while n_trials < EVALUATIONS:
             n_trials += 1
             b = a + step
-            trial = S + (b[:m] @ Z.reshape(m, -1)).reshape(S.shape)
+            trial = S + (b[:m] @ flat).reshape(S.shape)
             if K:
                 trial += b[m:]
             found = o.loss.evaluate(trial, o.y, o.s)
-            of_penalty = Q[0, 0] / 2 + b[:m] @ (Q[1:, 0] + Q[1:, 1:] @ b[:m] / 2)
+            of_penalty = at_0 + b[:m] @ (slopes_at_0 + P @ b[:m] / 2)
             new = float(np.sum(found[0])) + of_penalty
             if new <= value + rounding * abs(value):
                 break
@@ -369,7 +375,7 @@ def _solve(B: np.ndarray, g: np.ndarray) -> np.ndarray:
     """``B^-1 g`` for a positive semidefinite B, whatever the units of its rows."""
     diagonal = B.diagonal()
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
-    values, vectors = np.linalg.eigh(B * (scale[:, None] * scale))
-    kept = values > SINGULAR * values[-1]
-    inverse = np.where(kept, 1 / np.where(kept, values, 1), 0)
-    return scale * (vectors @ (inverse * (vectors.T @ (scale * g))))
+    values, vectors = np.linalg.eigh(B * scale * scale[:, None])
+    first = np.searchsorted(values, SINGULAR * values[-1], side="right")
+    vectors = vectors[:, first:]
+    return scale * (vectors @ ((scale * g) @ vectors / values[first:]))
