@@ -18,7 +18,17 @@ from secondorder.models.design import CompiledDesign
 from secondorder.objective import Objective
 from secondorder.solvers import LinearProblem, LineSearch, Status, minimize, span_search
 from secondorder.solvers import linear as solver
-from secondorder.solvers.span_search import EXACT, SpanSearch, curvature_in_span, lowest_in_span
+from secondorder.solvers.certificate import duality_gap
+from secondorder.solvers.dual_bound import DualBound
+from secondorder.solvers.intercept import solve_intercept
+from secondorder.solvers.span_search import (
+    EXACT,
+    FeatureCoordinates,
+    RowCoordinates,
+    SpanSearch,
+    curvature_in_span,
+    lowest_in_span,
+)
 
 CONVEX = problems(losses=("softmax", "soft", "logistic"), dtypes=("f8",))
 
@@ -88,6 +98,46 @@ def test_coordinates_of_rows_take_the_same_steps(problem, n_steps):
     np.testing.assert_allclose(there.value, rows.point.value, rtol=1e-9, atol=1e-12 * point.value)
     atol = 1e-8 * (1 + point.squared_gradient)
     np.testing.assert_allclose(there.squared_gradient, rows.point.squared_gradient, rtol=1e-5, atol=atol)
+
+
+@given(problem=CONVEX, n_points=st.integers(1, 5), in_row_space=st.booleans())
+def test_a_mean_of_residuals_bounds_the_minimum(problem, n_points, in_row_space):
+    """It is no worse than the duality gap of the last point, whatever points came before."""
+    o = problem.objective
+    K = o.model.n_outputs
+    seen = o.y.argmax(axis=1) if o.y.ndim == 2 else o.y.astype(int)
+    assume(np.any(o.penalty > 0) and len(np.unique(seen[o.s > 0])) >= max(K, 2))
+    best = minimize(o, np.zeros_like(problem.w), tol=1e-12, max_iter=200)
+    w = o.at(problem.w).w
+    bound = None
+    for step in range(n_points):
+        point = solve_intercept(o.at(w), 1e-15)
+        space = RowCoordinates(point) if in_row_space else FeatureCoordinates(point, None)
+        here = space.of(point)
+        bound = bound or DualBound(space)
+        floor = bound.see(point, space.pull(point, here, space.downhill(point, here)), space.intercept)
+        slack = 1e-9 * (1 + point.value)
+        assert floor <= best.value + slack
+        assert floor >= point.value - duality_gap(point) - slack
+        w = 0.5 * (point.w + best.w) + 0.1**step * problem.v * (o.penalty > 0)
+
+
+def test_a_certificate_follows_what_is_left():
+    """Of conjugate gradients' residuals the smoothed ones tell, where the last go up and down."""
+    rng = np.random.default_rng(5)
+    X = csr_array(random_array((400, 300), density=0.05, rng=rng) * np.logspace(0, 2, 300))
+    y = (np.arange(400) % 2).astype(float)
+    problem = LinearProblem(X, y, np.ones(400), Logistic(), 1, 1.0, True)
+    objective = problem.objective(problem.design())
+    start = np.zeros(len(objective.penalty))
+    best = solver.descend_linear(objective, start, None, tol=1e-12)[0].value
+    plain = 0.0
+    for tol in (1e-2, 1e-4, 1e-6):
+        found, point = solver.descend_linear(objective, start, None, tol=tol)
+        assert found.converged
+        assert found.value - best <= found.gap
+        plain = max(plain, duality_gap(objective.at(point.w)) / found.gap)
+    assert plain > 2
 
 
 @given(seed=st.integers(0, 2**32 - 1), C=st.sampled_from([0.01, 1.0, 100.0]), intercept=st.booleans())

@@ -2,6 +2,7 @@
 
 from secondorder.array_api import array_namespace, dot
 from secondorder.kernels import pointwise_repays
+from secondorder.losses.entropy import of_probability
 from secondorder.losses.output_hessian import Array, OutputHessian
 
 
@@ -61,3 +62,9 @@ class Logistic:
         z = S[:, 0]
         unreachable = xp.full_like(z, -xp.inf)
         return xp.where(y == 1, z, xp.where(y == 0, -z, unreachable))
+
+    def conjugate(self, G: Array, y: Array, s: Array) -> float:
+        """``sum_i s_i (q_i log q_i + (1 - q_i) log(1 - q_i))`` with ``q = y + G / s``, s of shape (n,)."""
+        xp = array_namespace(G)
+        g = G[:, 0] / xp.where(s > 0, s, xp.ones_like(s))
+        return dot(s, of_probability(y, g) + of_probability(1 - y, -g))

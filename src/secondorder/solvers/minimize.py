@@ -242,11 +242,11 @@ def descend(
         before, point, scale = point.forward.outputs, taken.point, taken.scale
         point = solve_intercept(point, 1e-6 * tol)
         verdict = judge.after(point, before, promised, verdict)
+        if verdict.status is Status.CONVERGED and DRIFT * largest > max(1.0, _largest(point.forward.outputs)):
+            (point, verdict), largest = _looked_at_again(point, verdict, judge, tol), 0.0
         record(taken.n_products, taken.scale, taken.n_trials, taken.cg_status)
         del before, taken  # they hold arrays as large as the outputs
     status = verdict.status or Status.MAX_ITER
-    if status is Status.CONVERGED and DRIFT * largest > max(1.0, _largest(point.forward.outputs)):
-        point, verdict, status = _looked_at_again(point, verdict, judge, tol)
     w, value = verdict.best or (point.w, point.value)
     return Result(w, status, value, verdict.gap, judge.name, tuple(rows)), point
 
@@ -269,13 +269,12 @@ def _check_finite(point: Point) -> None:
         )
 
 
-def _looked_at_again(point: Point, verdict: Any, judge: Any, tol: float) -> tuple[Point, Any, Status]:
+def _looked_at_again(point: Point, verdict: Any, judge: Any, tol: float) -> tuple[Point, Any]:
     """The verdict on `point` with outputs made anew, not updated from step to step from far larger ones."""
     if not isinstance(judge, DualityGap):
-        return point, verdict, verdict.status
+        return point, verdict
     point = solve_intercept(point.objective.at(point.w), 1e-6 * tol)
-    verdict = judge.start(point)
-    return point, verdict, verdict.status or Status.PRECISION
+    return point, judge.start(point)
 
 
 def _largest(S: Array) -> float:

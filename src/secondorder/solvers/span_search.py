@@ -17,7 +17,9 @@ from secondorder.kernels import pointwise_repays
 from secondorder.losses.output_hessian import OutputHessian
 from secondorder.models.design import FEW
 from secondorder.objective import Point
+from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.cg import CGStatus
+from secondorder.solvers.dual_bound import Dual, DualBound
 from secondorder.solvers.intercept import inverse_curvature, n_free_intercepts
 from secondorder.solvers.preconditioners import Refreshed
 from secondorder.solvers.steps import Step, gradient_to_reach
@@ -100,7 +102,7 @@ class SpanSearch:
         status = CGStatus.MAX_ITER
         while n_steps < self.max_products:
             downhill = walk.downhill()
-            if downhill.norm <= goal:
+            if downhill.norm <= goal or (goal and self._arrived(walk.point)):
                 status = CGStatus.CONVERGED
                 break
             lowest = walk.advance(downhill, 1e-6 * self.tol)
@@ -110,6 +112,10 @@ class SpanSearch:
                 break
         return Step(walk.point, 1.0, walk.point is not point, promised, n_steps, status, n_trials)
 
+    def _arrived(self, point: Point) -> bool:
+        """Whether the gap has come down to `tol`."""
+        return duality_gap(point) <= self.tol * abs(point.value)
+
 
 class _Walk:
     """Where the steps have come, the last of them, and the next direction if it is known."""
@@ -118,12 +124,16 @@ class _Walk:
         self.point, self.space = point, space
         self.here = space.of(point)
         self.last: list[Vector] = []
+        self.bound = DualBound(space)
         self._downhill: Downhill | None = None
 
     def downhill(self) -> Downhill:
         """The way down from here, found once."""
         if self._downhill is None:
-            self._downhill = self.space.downhill(self.point, self.here)
+            point, space = self.point, self.space
+            self._downhill = downhill = space.downhill(point, self.here)
+            floor = self.bound.see(point, space.pull(point, self.here, downhill), space.intercept)
+            point.learn_floor(floor)
         return self._downhill
 
     def advance(self, downhill: Downhill, tol: float) -> Lowest:
@@ -211,6 +221,19 @@ class FeatureCoordinates:
         """``sum_j penalty_j u_j v_j``."""
         return self._objective.penalty_product(u.coordinates, v.coordinates)
 
+    def pull(self, point: Point, here: Vector, downhill: Downhill) -> np.ndarray:
+        """``X'G / sqrt(penalty)``."""
+        penalty, last = self._objective.penalty[: self._last], self._last
+        return (point.gradient[:last] - penalty * here.coordinates[:last]) / np.sqrt(penalty)
+
+    def pull_product(self, u: Dual, v: Dual) -> float:
+        """``sum_j (X'u)_j (X'v)_j / penalty_j``."""
+        return dot(u.pull, v.pull)
+
+    def hidden(self, u: Dual) -> float:
+        """Rounding of sums of squares is small."""
+        return 0.0
+
     def parameters(self, v: Vector, intercept: np.ndarray) -> np.ndarray:
         """The parameters of the model."""
         return np.concatenate([v.coordinates[: self._last], intercept])
@@ -265,6 +288,18 @@ class RowCoordinates:
     def inner(self, u: Vector, v: Vector) -> float:
         """``penalty u'v``."""
         return self._penalty * self._inner(u, v)
+
+    def pull(self, point: Point, here: Vector, downhill: Downhill) -> np.ndarray:
+        """``X X'G``."""
+        return -downhill.direction().outputs - self._penalty * here.outputs
+
+    def pull_product(self, u: Dual, v: Dual) -> float:
+        """``(X'u) . (X'v) / penalty``."""
+        return dot(u.G.ravel(), v.pull.ravel()) / self._penalty
+
+    def hidden(self, u: Dual) -> float:
+        """What rounding may make of half of it, where u is v."""
+        return self._rounding * dot(u.G.ravel(), u.G.ravel()) / (2 * self._penalty)
 
     def parameters(self, v: Vector, intercept: np.ndarray) -> np.ndarray:
         """The parameters of the model; one pass over X."""
