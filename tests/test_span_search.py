@@ -140,6 +140,22 @@ def test_a_certificate_follows_what_is_left():
     assert plain > 2
 
 
+def test_a_long_walk_begins_anew_where_the_next_call_goes_on():
+    rng = np.random.default_rng(6)
+    X = csr_array(random_array((400, 300), density=0.05, rng=rng) * np.logspace(0, 2, 300))
+    y = (np.arange(400) % 2).astype(float)
+    problem = LinearProblem(X, y, np.ones(400), Logistic(), 1, 1.0, True)
+    objective = problem.objective(problem.design())
+    start = solve_intercept(objective.at(np.zeros(len(objective.penalty))), 1e-12)
+    for n_steps, forgets in ((3, False), (span_search.LASTING + 1, True)):
+        search = SpanSearch(rtol=1e-9, max_products=n_steps)
+        there = search(start, GaussNewton(start), 1.0).point
+        search.max_products = 1
+        fresh = SpanSearch(max_products=1)
+        onwards, anew = (rule(there, GaussNewton(there), 1.0).point for rule in (search, fresh))
+        assert np.allclose(onwards.w, anew.w, rtol=1e-9) == forgets
+
+
 @given(seed=st.integers(0, 2**32 - 1), C=st.sampled_from([0.01, 1.0, 100.0]), intercept=st.booleans())
 def test_a_descent_ends_where_newtons_does(seed, C, intercept):
     rng = np.random.default_rng(seed)

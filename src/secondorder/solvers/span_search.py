@@ -26,6 +26,7 @@ from secondorder.solvers.steps import Step, gradient_to_reach
 
 EXACT = 0.01  # part of the first promised decrease that may be left in a span
 EVALUATIONS = 30  # at most, in a span
+LASTING = 20  # steps that remain conjugate, nearly
 NEAR = 0.9  # part of the gradient to reach at which steps end
 HEAVY = 0.1  # part of the sum of squares of X that makes a feature heavy
 MOST_HEAVY = 4  # weights of heavy features in a span
@@ -98,6 +99,7 @@ class SpanSearch:
                 RowCoordinates(point) if self.in_row_space else FeatureCoordinates(point, self.preconditioner)
             )
             walk = self._walk = _Walk(point, space)
+        walk.begin_anew()
         goal, n_steps, n_trials, promised = 0.0, 0, 0, 0.0
         status = CGStatus.MAX_ITER
         while n_steps < self.max_products:
@@ -124,8 +126,17 @@ class _Walk:
         self.point, self.space = point, space
         self.here = space.of(point)
         self.last: list[Vector] = []
+        self.n_steps = 0  # since it was begun
         self.bound = DualBound(space)
         self._downhill: Downhill | None = None
+
+    def begin_anew(self) -> None:
+        """Forget the last step after many: where curvature has changed, they are not conjugate any more.
+
+        Steps that began with another curvature would converge linearly for ever (Crowder & Wolfe 1972).
+        """
+        if self.n_steps > LASTING:
+            self.last, self.n_steps = [], 0
 
     def downhill(self) -> Downhill:
         """The way down from here, found once."""
@@ -154,7 +165,7 @@ class _Walk:
                 point.forward, parameters=lambda: space.parameters(here, intercept), outputs=lowest.outputs
             )
             self.point = Point(point.objective, forward, lowest.penalty, lowest.loss)
-            self.last, self._downhill = [step], None
+            self.last, self._downhill, self.n_steps = [step], None, self.n_steps + 1
         return lowest
 
 
