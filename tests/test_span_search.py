@@ -49,7 +49,7 @@ def searched(X, y, s, loss, n_outputs, penalty, intercept, w=None):
     start = design.centre(start.reshape(-1, n_outputs))
     if loss.shift_invariant:
         start = start - start.mean(axis=1, keepdims=True)
-    result, _ = solver.descend_linear(problem.objective(design), start.ravel(), None, tol=1e-10)
+    result, _ = solver.descend_linear(problem.objective(design).at(start.ravel()), None, tol=1e-10)
     return replace(result, w=design.uncentre(result.w.reshape(-1, n_outputs)).ravel())
 
 
@@ -129,11 +129,11 @@ def test_a_certificate_follows_what_is_left():
     y = (np.arange(400) % 2).astype(float)
     problem = LinearProblem(X, y, np.ones(400), Logistic(), 1, 1.0, True)
     objective = problem.objective(problem.design())
-    start = np.zeros(len(objective.penalty))
-    best = solver.descend_linear(objective, start, None, tol=1e-12)[0].value
+    start = objective.at(np.zeros(len(objective.penalty)))
+    best = solver.descend_linear(start, None, tol=1e-12)[0].value
     plain = 0.0
     for tol in (1e-2, 1e-4, 1e-6):
-        found, point = solver.descend_linear(objective, start, None, tol=tol)
+        found, point = solver.descend_linear(start, None, tol=tol)
         assert found.converged
         assert found.value - best <= found.gap
         plain = max(plain, duality_gap(objective.at(point.w)) / found.gap)

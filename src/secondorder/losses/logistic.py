@@ -64,7 +64,8 @@ class Logistic:
         return xp.where(y == 1, z, xp.where(y == 0, -z, unreachable))
 
     def conjugate(self, G: Array, y: Array, s: Array) -> float:
-        """``sum_i s_i (q_i log q_i + (1 - q_i) log(1 - q_i))`` with ``q = y + G / s``, s of shape (n,)."""
+        """``sum_i s_i (q_i log q_i + (1 - q_i) log(1 - q_i))`` with ``q = y + G / s``, over all models."""
         xp = array_namespace(G)
-        g = G[:, 0] / xp.where(s > 0, s, xp.ones_like(s))
-        return dot(s, of_probability(y, g) + of_probability(1 - y, -g))
+        s, y = s[:, None] if s.ndim == 1 else s, y[:, None]
+        g = G / xp.where(s > 0, s, xp.ones_like(s))
+        return float(xp.sum(s * (of_probability(y, g) + of_probability(1 - y, -g))))

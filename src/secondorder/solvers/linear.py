@@ -291,12 +291,11 @@ def _minimize(
     options: dict[str, Any],
 ) -> Result:
     """The minimum of the objective for X in the form of `design`, from `w`."""
-    return descend_linear(problem.objective(design), w, preconditioner, hessian=hessian, **options)[0]
+    return descend_linear(problem.objective(design).at(w), preconditioner, hessian=hessian, **options)[0]
 
 
 def descend_linear(
-    objective: Objective,
-    w: Array,
+    start: Point,
     preconditioner: Refreshed | None,
     *,
     solver: str = "auto",
@@ -305,24 +304,24 @@ def descend_linear(
     tol: float,
     **options: Any,
 ) -> tuple[Result, Point]:
-    """The minimum of a linear model's objective, from `w`, and the point there.
+    """The minimum of a linear model's objective, from `start`, and the point there.
 
-    `nearby` tells that `w` is so near that Newton's method converges at once.
+    `nearby` tells that it is so near that Newton's method converges at once.
     """
+    objective = start.objective
     curvature, n_outputs = CURVATURES[hessian], objective.model.n_outputs
     coupled, penalised = objective.loss.shift_invariant, bool(np.any(objective.penalty))
     if solver == "auto" and penalised and curvature is GaussNewton and (coupled or n_outputs == 1):
         search = span_search(objective, preconditioner, tol)
         if search is not None:
-            return descend(objective, w, step=search, tol=tol, **options)
+            return descend(search.begin(start), step=search, tol=tol, **options)
     # With one output, or nearby, a factor stays so good that a product reduces the residual more than a step.
     factored = preconditioner is not None and preconditioner.make in (Cholesky, cholesky_for_each)
     single = coupled and n_outputs > 2
     lean = curvature is GaussNewton and penalised
     fast = SingleGaussNewton if single else GaussNewton
     return descend(
-        objective,
-        w,
+        start,
         curvature=(lambda point: fast(without_flat_rows(point))) if lean else curvature,
         fallback=GaussNewton if lean else None,
         step=LineSearch(
@@ -395,7 +394,7 @@ def _solve_in_row_space(
 
     inner = options | {"callback": callback and (lambda row: callback(on_X(row)))}
     chosen = choose_preconditioner(small, n_outputs, "auto")
-    reduced, inner_point = descend_linear(problem.objective(small), V, chosen, hessian=hessian, **inner)
+    reduced, inner_point = descend_linear(problem.objective(small).at(V), chosen, hessian=hessian, **inner)
     lifted = space.lift(reduced.w.reshape(-1, n_outputs)).ravel()
     found = replace(reduced, w=lifted, history=tuple(map(on_X, reduced.history)))
     if reduced.status not in (Status.CONVERGED, Status.PRECISION):

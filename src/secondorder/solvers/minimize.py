@@ -175,8 +175,7 @@ def minimize(
         If the gradient at `w` is too large to be squared.
     """
     return descend(
-        objective,
-        w,
+        objective.at(w),
         curvature=curvature,
         step=step,
         tol=tol,
@@ -189,8 +188,7 @@ def minimize(
 
 
 def descend(
-    objective: Objective,
-    w: Array,
+    start: Point,
     *,
     curvature: Callable[[Point], Any] = GaussNewton,
     step: Any = None,
@@ -201,9 +199,9 @@ def descend(
     history: tuple[Iteration, ...] = (),
     judge: Any = None,
 ) -> tuple[Result, Point]:
-    """`minimize`, and the point where it ended."""
+    """`minimize` from a point, and the point where it ended."""
     rule = LineSearch(tol=tol) if step is None else step
-    point, scale = solve_intercept(objective.at(w), 1e-6 * tol), rule.initial_scale
+    point, scale = solve_intercept(start, 1e-6 * tol), rule.initial_scale
     _check_finite(point)
     if judge is None:
         judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
@@ -273,7 +271,7 @@ def _looked_at_again(point: Point, verdict: Any, judge: Any, tol: float) -> tupl
     """The verdict on `point` with outputs made anew, not updated from step to step from far larger ones."""
     if not isinstance(judge, DualityGap):
         return point, verdict
-    point = solve_intercept(point.objective.at(point.w), 1e-6 * tol)
+    point = solve_intercept(Point(point.objective, point.forward.anew()), 1e-6 * tol)
     return point, judge.start(point)
 
 

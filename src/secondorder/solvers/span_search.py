@@ -16,11 +16,12 @@ from secondorder.array_api import dot
 from secondorder.kernels import pointwise_repays
 from secondorder.losses.output_hessian import OutputHessian
 from secondorder.models.design import FEW
+from secondorder.models.linear import LinearForward, RowForward
 from secondorder.objective import Point
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.cg import CGStatus
 from secondorder.solvers.dual_bound import Dual, DualBound
-from secondorder.solvers.intercept import inverse_curvature, n_free_intercepts
+from secondorder.solvers.intercept import inverse_curvature, n_free_intercepts, solve_intercept
 from secondorder.solvers.preconditioners import Refreshed
 from secondorder.solvers.steps import Step, gradient_to_reach
 
@@ -91,14 +92,15 @@ class SpanSearch:
         self.tol, self.rtol, self.max_products = tol, rtol, max_products
         self._walk: _Walk | None = None
 
+    def begin(self, point: Point) -> Point:
+        """The start with its intercepts solved, which learns its gradient's norm on the way down."""
+        point = solve_intercept(point, 1e-6 * self.tol)
+        self._walk_from(point).downhill()
+        return point
+
     def __call__(self, point: Point, curvature: Any, scale: float) -> Step:
         """The point that some steps lead to."""
-        walk = self._walk
-        if walk is None or walk.point is not point:
-            space = (
-                RowCoordinates(point) if self.in_row_space else FeatureCoordinates(point, self.preconditioner)
-            )
-            walk = self._walk = _Walk(point, space)
+        walk = self._walk_from(point)
         walk.begin_anew()
         goal, n_steps, n_trials, promised = 0.0, 0, 0, 0.0
         status = CGStatus.MAX_ITER
@@ -113,6 +115,15 @@ class SpanSearch:
             if not np.any(lowest.a):
                 break
         return Step(walk.point, 1.0, walk.point is not point, promised, n_steps, status, n_trials)
+
+    def _walk_from(self, point: Point) -> "_Walk":
+        """The walk that has come to `point`, or a new one."""
+        if self._walk is None or self._walk.point is not point:
+            space = (
+                RowCoordinates(point) if self.in_row_space else FeatureCoordinates(point, self.preconditioner)
+            )
+            self._walk = _Walk(point, space)
+        return self._walk
 
     def _arrived(self, point: Point) -> bool:
         """Whether the gap has come down to `tol`."""
@@ -161,9 +172,7 @@ class _Walk:
             here = self.here = Vector(*(u + v for u, v in zip(self.here, step, strict=True)))
             point, space = self.point, self.space
             intercept = space.intercept = space.intercept + lowest.shift
-            forward = replace(
-                point.forward, parameters=lambda: space.parameters(here, intercept), outputs=lowest.outputs
-            )
+            forward = space.forward(point.forward, here, intercept, lowest.outputs)
             self.point = Point(point.objective, forward, lowest.penalty, lowest.loss)
             self.last, self._downhill, self.n_steps = [step], None, self.n_steps + 1
         return lowest
@@ -245,9 +254,12 @@ class FeatureCoordinates:
         """Rounding of sums of squares is small."""
         return 0.0
 
-    def parameters(self, v: Vector, intercept: np.ndarray) -> np.ndarray:
-        """The parameters of the model."""
-        return np.concatenate([v.coordinates[: self._last], intercept])
+    def forward(
+        self, last: LinearForward, v: Vector, intercept: np.ndarray, outputs: np.ndarray
+    ) -> LinearForward:
+        """The model with these weights and outputs."""
+        weights = v.coordinates[: self._last]
+        return replace(last, parameters=lambda: np.concatenate([weights, intercept]), outputs=outputs)
 
 
 class RowCoordinates:
@@ -269,17 +281,25 @@ class RowCoordinates:
     def __init__(self, point: Point) -> None:
         self._design, self._K = point.forward.X, point.forward.outputs.shape[1]
         self._penalty = float(point.objective.penalty[0])
-        last = len(point.w) - n_free_intercepts(point)
-        self.intercept, self._W = point.w[last:], point.w[:last]
+        self._W: np.ndarray | None = None
+        self._square = 0.0
+        if isinstance(point.forward, RowForward):
+            self.intercept = point.forward.intercept
+        else:
+            last = len(point.w) - n_free_intercepts(point)
+            self.intercept, W = point.w[last:], point.w[:last]
+            self._square = dot(W, W)
+            self._W = W if self._square > 0 else None
         self._S = point.forward.outputs - (self.intercept if len(self.intercept) else 0.0)
-        self._square = dot(self._W, self._W)
         entries = self._design.X.data if issparse(self._design.X) else np.ravel(self._design.X)
         squares = float(entries @ entries)  # the largest eigenvalue of X X' is no larger
         self._rounding = np.finfo(float).eps * (squares + self._square)
 
     def of(self, point: Point) -> Vector:
         """The weights at the first point."""
-        return Vector(np.append(np.zeros(self._S.size), 1.0), self._S)
+        known = isinstance(point.forward, RowForward)
+        R = point.forward.rows.ravel() if known else np.zeros(self._S.size)
+        return Vector(np.append(R, 0.0 if self._W is None else 1.0), self._S)
 
     def downhill(self, point: Point, here: Vector) -> Downhill:
         """The way down from `point`, which learns its gradient's norm."""
@@ -312,12 +332,21 @@ class RowCoordinates:
         """What rounding may make of half of it, where u is v."""
         return self._rounding * dot(u.G.ravel(), u.G.ravel()) / (2 * self._penalty)
 
-    def parameters(self, v: Vector, intercept: np.ndarray) -> np.ndarray:
-        """The parameters of the model; one pass over X."""
-        W = self._design.rmatmul(self._rows(v.coordinates)).ravel()
-        W[: len(self._W)] += v.coordinates[-1] * self._W
-        W[len(self._W) :] = intercept
-        return W
+    def forward(
+        self, last: LinearForward, v: Vector, intercept: np.ndarray, outputs: np.ndarray
+    ) -> LinearForward:
+        """The model with these weights and outputs; its parameters take a pass over X."""
+        of_rows = RowForward.of(self._design, outputs, self._rows(v.coordinates), intercept)
+        if self._W is None:
+            return of_rows
+        W, a = self._W, v.coordinates[-1]
+
+        def parameters() -> np.ndarray:
+            w = of_rows.w
+            w[: len(W)] += a * W
+            return w
+
+        return LinearForward(parameters, self._design, outputs)
 
     def _rows(self, v: np.ndarray) -> np.ndarray:
         return v[:-1].reshape(-1, self._K)
