@@ -22,11 +22,13 @@ ROUNDING = 16 * np.finfo(float).eps  # of a sum over the rows, relative to its t
 
 
 class Dual(NamedTuple):
-    """Dual variables (n, K), their `pull` ``X'G`` as some space holds it, and the sum of conjugates."""
+    """Dual variables (n, K), their `pull` ``X'G`` as some space holds it, and what D takes of them."""
 
     G: np.ndarray
     pull: np.ndarray
-    conjugate: float
+    conjugate: float  # sum_i s_i loss*(G_i / s_i, y_i)
+    square: float  # sum_j (X'G)_j^2 / penalty_j
+    size: float  # |G|^2, or more
 
 
 class DualBound:
@@ -35,18 +37,24 @@ class DualBound:
     Parameters
     ----------
     space
-        Offers ``pull_product(u, v)``, which is ``sum_j (X'u)_j (X'v)_j / penalty_j`` for two `Dual`, and
-        ``hidden(u)``, what rounding may make of half of it for one.
+        Offers ``pull_product(G, of_G, of_F)``, which is ``sum_j (X'G)_j (X'F)_j / penalty_j``, from the pulls
+        of both; and ``hidden(size)``, what rounding may make of half of that where F is G, ``|G|^2 = size``.
     """
 
     def __init__(self, space: Any) -> None:
         self._space = space
         self._best: Dual | None = None
 
+    @property
+    def known(self) -> bool:
+        """Whether any residuals have been seen."""
+        return self._best is not None
+
     def see(self, point: Point, pull: np.ndarray, intercept: np.ndarray) -> float:
         """The bound, with the residuals of one more point and their `pull`."""
-        S, G = point.forward.outputs, point.G
-        new = Dual(G, pull, dot(G.ravel(), S.ravel()) - float(sum(point.losses)))
+        S, G = point.forward.outputs.ravel(), point.G.ravel()
+        square = self._space.pull_product(point.G, pull, pull)
+        new = Dual(point.G, pull, dot(G, S) - float(sum(point.losses)), square, dot(G, G))
         bound = self._value(new, intercept)
         if self._best is not None:
             mean = self._mean(point, new, self._best, intercept)
@@ -58,8 +66,8 @@ class DualBound:
 
     def _value(self, dual: Dual, intercept: np.ndarray) -> float:
         """``D(G)`` but for rounding, as a bound at intercepts next to those of the minimum."""
-        half = self._space.pull_product(dual, dual) / 2
-        rounding = ROUNDING * (abs(dual.conjugate) + half) + self._space.hidden(dual)
+        half = dual.square / 2
+        rounding = ROUNDING * (abs(dual.conjugate) + half) + self._space.hidden(dual.size)
         return float(_of_intercept(dual.G, intercept) - dual.conjugate - half - rounding)
 
     def _mean(self, point: Point, new: Dual, old: Dual, intercept: np.ndarray) -> Dual:
@@ -67,14 +75,18 @@ class DualBound:
 
         The divergence between both, ``loss*(old) - loss*(new) - S'(old - new)``, is taken as quadratic.
         """
-        o = point.objective
-        apart = Dual(old.G - new.G, old.pull - new.pull, old.conjugate - new.conjugate)
-        along = dot(point.forward.outputs.ravel(), apart.G.ravel())
-        slope = along + self._space.pull_product(new, apart) - _of_intercept(apart.G, intercept)
-        curvature = 2 * (apart.conjugate - along) + self._space.pull_product(apart, apart)
+        o, product = point.objective, self._space.pull_product
+        G, pull = old.G - new.G, old.pull - new.pull
+        along = dot(point.forward.outputs.ravel(), G.ravel())
+        across, square = product(new.G, new.pull, pull), product(G, pull, pull)
+        slope = along + across - _of_intercept(G, intercept)
+        curvature = 2 * (old.conjugate - new.conjugate - along) + square
         part = min(1.0, max(0.0, -slope / curvature)) if curvature > 0 else 0.0
-        G, pull = (a + part * b for a, b in ((new.G, apart.G), (new.pull, apart.pull)))
-        return Dual(G, pull, o.loss.conjugate(G, o.y, o.s))
+        for apart, from_new in ((G, new.G), (pull, new.pull)):
+            apart *= part
+            apart += from_new
+        square = new.square + part * (2 * across + part * square)
+        return Dual(G, pull, o.loss.conjugate(G, o.y, o.s), square, max(new.size, old.size))
 
 
 def _of_intercept(G: np.ndarray, intercept: np.ndarray) -> float:

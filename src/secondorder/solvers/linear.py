@@ -37,7 +37,7 @@ from secondorder.solvers.steps import LineSearch
 CURVATURES = {"full": GaussNewton, "leading": LeadingTerm}
 SOLVERS = ("auto", "newton-cg", "newton-cholesky", "newton-kronecker")
 
-SCALED_AFTER = 8  # steps of a search in spans for which half of Jacobi's scaling is worth its pass
+SCALED_AFTER = 12  # steps of a search in spans for which half of Jacobi's scaling is worth its pass
 SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
 SPARSE_SAMPLED = 8  # the same for a sparse X
 SAMPLE_BYTES = 2**25  # of rows copied, at most
@@ -200,10 +200,12 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
         nearby = partial(_curvature_nearby, problem, sample, about)
     design = problem.design(mean)
     design.passes += passes
-    start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
-    start = design.centre(start)
-    if problem.loss.shift_invariant:
-        start = start - start.mean(axis=1, keepdims=True)
+    if w is None:
+        start = np.zeros((design.shape[1], n_outputs))
+    else:
+        start = design.centre(w.reshape(-1, n_outputs))
+        if problem.loss.shift_invariant:
+            start = start - start.mean(axis=1, keepdims=True)
     if solver == "auto" and worth_reducing(design, n_outputs):
         result = _solve_in_row_space(problem, design, start, hessian, options)
     else:

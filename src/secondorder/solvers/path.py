@@ -379,12 +379,12 @@ class _Path:
         S = np.ascontiguousarray(np.broadcast_to(combined(a, [S for _, S, _ in bases], K), (n, K)))
         W = np.ascontiguousarray(np.broadcast_to(W, (n + 1, K)))
         R, b = W[:n], W[n]
-        half_square = float(objective.penalty[0] / 2 * (dot(R.ravel(), S.ravel()) - np.sum(R, axis=0) @ b))
         forward = RowForward.of(self.small, S, R, b if self.small.intercept else b[:0])
         rounding = 1 + float(np.abs(a[0]) @ [solution.rounding for solution in bases])
         if rounding > ROUNDED:
             forward, rounding = forward.anew(), 1.0
-        return Point(objective, forward, half_square), rounding
+        square = dot(R.ravel(), forward.outputs.ravel()) - np.sum(R, axis=0) @ b
+        return Point(objective, forward, float(objective.penalty[0] * square / 2)), rounding
 
     def _solution(self, point: Point, rounding: float = 1.0) -> Solution:
         """Its parameters, and the outputs if a search will want them."""

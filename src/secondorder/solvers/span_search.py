@@ -20,13 +20,14 @@ from secondorder.models.linear import LinearForward, RowForward
 from secondorder.objective import Point
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.cg import CGStatus
-from secondorder.solvers.dual_bound import Dual, DualBound
+from secondorder.solvers.dual_bound import DualBound
 from secondorder.solvers.intercept import inverse_curvature, n_free_intercepts, solve_intercept
 from secondorder.solvers.preconditioners import Refreshed
 from secondorder.solvers.steps import Step, gradient_to_reach
 
 EXACT = 0.01  # part of the first promised decrease that may be left in a span
 EVALUATIONS = 30  # at most, in a span
+NEARBY = 1000  # times the gap to reach from which a closer bound is made
 LASTING = 20  # steps that remain conjugate, nearly
 NEAR = 0.9  # part of the gradient to reach at which steps end
 HEAVY = 0.1  # part of the sum of squares of X that makes a feature heavy
@@ -94,6 +95,10 @@ class SpanSearch:
 
     def begin(self, point: Point) -> Point:
         """The start with its intercepts solved, which learns its gradient's norm on the way down."""
+        if self.in_row_space and not np.any(point.w):
+            S, o = point.forward.outputs, point.objective
+            zeros = np.zeros_like(S), np.zeros(point.forward.n_intercepts)
+            point = Point(o, RowForward.of(point.forward.X, S, *zeros), 0.0)
         point = solve_intercept(point, 1e-6 * self.tol)
         self._walk_from(point).downhill()
         return point
@@ -122,7 +127,7 @@ class SpanSearch:
             space = (
                 RowCoordinates(point) if self.in_row_space else FeatureCoordinates(point, self.preconditioner)
             )
-            self._walk = _Walk(point, space)
+            self._walk = _Walk(point, space, NEARBY * self.tol)
         return self._walk
 
     def _arrived(self, point: Point) -> bool:
@@ -133,8 +138,8 @@ class SpanSearch:
 class _Walk:
     """Where the steps have come, the last of them, and the next direction if it is known."""
 
-    def __init__(self, point: Point, space: Any) -> None:
-        self.point, self.space = point, space
+    def __init__(self, point: Point, space: Any, nearby: float) -> None:
+        self.point, self.space, self.nearby = point, space, nearby
         self.here = space.of(point)
         self.last: list[Vector] = []
         self.n_steps = 0  # since it was begun
@@ -154,8 +159,9 @@ class _Walk:
         if self._downhill is None:
             point, space = self.point, self.space
             self._downhill = downhill = space.downhill(point, self.here)
-            floor = self.bound.see(point, space.pull(point, self.here, downhill), space.intercept)
-            point.learn_floor(floor)
+            if self.bound.known or duality_gap(point) <= self.nearby * abs(point.value):
+                floor = self.bound.see(point, space.pull(point, self.here, downhill), space.intercept)
+                point.learn_floor(floor)
         return self._downhill
 
     def advance(self, downhill: Downhill, tol: float) -> Lowest:
@@ -204,6 +210,9 @@ class FeatureCoordinates:
         )
         self._last = len(point.w) - n_free_intercepts(point)
         self.intercept = point.w[self._last :]
+        uniform = self._objective.uniform
+        self._penalty = uniform[0] if uniform else self._objective.penalty[: self._last]
+        self._root = np.sqrt(self._penalty)
         features = heavy_features(self._design.X)[: MOST_HEAVY // self._K]
         self.heavy = [self._unit(j * self._K + k) for j in features for k in range(self._K)]
 
@@ -243,14 +252,14 @@ class FeatureCoordinates:
 
     def pull(self, point: Point, here: Vector, downhill: Downhill) -> np.ndarray:
         """``X'G / sqrt(penalty)``."""
-        penalty, last = self._objective.penalty[: self._last], self._last
-        return (point.gradient[:last] - penalty * here.coordinates[:last]) / np.sqrt(penalty)
+        last = self._last
+        return (point.gradient[:last] - self._penalty * here.coordinates[:last]) / self._root
 
-    def pull_product(self, u: Dual, v: Dual) -> float:
-        """``sum_j (X'u)_j (X'v)_j / penalty_j``."""
-        return dot(u.pull, v.pull)
+    def pull_product(self, G: np.ndarray, of_G: np.ndarray, of_F: np.ndarray) -> float:
+        """``sum_j (X'G)_j (X'F)_j / penalty_j``."""
+        return dot(of_G, of_F)
 
-    def hidden(self, u: Dual) -> float:
+    def hidden(self, size: float) -> float:
         """Rounding of sums of squares is small."""
         return 0.0
 
@@ -324,13 +333,13 @@ class RowCoordinates:
         """``X X'G``."""
         return -downhill.direction().outputs - self._penalty * here.outputs
 
-    def pull_product(self, u: Dual, v: Dual) -> float:
-        """``(X'u) . (X'v) / penalty``."""
-        return dot(u.G.ravel(), v.pull.ravel()) / self._penalty
+    def pull_product(self, G: np.ndarray, of_G: np.ndarray, of_F: np.ndarray) -> float:
+        """``(X'G) . (X'F) / penalty``."""
+        return dot(G.ravel(), of_F.ravel()) / self._penalty
 
-    def hidden(self, u: Dual) -> float:
-        """What rounding may make of half of it, where u is v."""
-        return self._rounding * dot(u.G.ravel(), u.G.ravel()) / (2 * self._penalty)
+    def hidden(self, size: float) -> float:
+        """What rounding may make of half of it, where F is G and ``|G|^2 = size``."""
+        return self._rounding * size / (2 * self._penalty)
 
     def forward(
         self, last: LinearForward, v: Vector, intercept: np.ndarray, outputs: np.ndarray
