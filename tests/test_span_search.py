@@ -75,9 +75,9 @@ def test_the_minimum_in_a_span_is_one(problem, m, seed):
 def test_curvature_in_a_span_is_the_same_compiled(problem, m, seed):
     point = problem.objective.at(problem.w)
     _, Z, _ = span(problem, m, seed)
-    plain = curvature_in_span(point.G, point.H, Z)
+    plain = curvature_in_span(point.H, Z)
     with compiled_at_any_size():
-        compiled = curvature_in_span(point.G, point.H, Z)
+        compiled = curvature_in_span(point.H, Z)
     for a, b in zip(plain, compiled, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * (1 + np.abs(Z).max() ** 2))
 

@@ -57,8 +57,9 @@ class Result:
     converged : bool
         Whether `tol` was reached, by the `certificate` named below.
     certificate : {"duality gap", "curvature", "newton decrement", "local model"}
-        What `gap` is: a rigorous bound, from the gradient and the penalty or, closer, from the gradient and
-        the Hessian (`curvature_gap` and `dual_gap_nearby` in `secondorder.solvers.certificate`); or where
+        What `gap` is: a rigorous bound, from the gradient and the penalty or, closer, from dual variables
+        (`secondorder.solvers.dual_bound`) or from the gradient and the Hessian (`curvature_gap` and
+        `dual_gap_nearby` in `secondorder.solvers.certificate`); or where
         parameters go without penalty the decrease that the last quadratic model promised, an estimate; or
         for an objective that is not convex the same, which then says nothing of other minima.
     n_iter, n_products, n_trials, passes : int

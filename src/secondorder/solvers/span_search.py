@@ -27,6 +27,7 @@ from secondorder.solvers.steps import Step, gradient_to_reach
 
 EXACT = 0.01  # part of the first promised decrease that may be left in a span
 EVALUATIONS = 30  # at most, in a span
+SURE = 0.1  # part of the bound for solved intercepts that the last curvature has to tell
 NEARBY = 1000  # times the gap to reach from which a closer bound is made
 LASTING = 20  # steps that remain conjugate, nearly
 NEAR = 0.9  # part of the gradient to reach at which steps end
@@ -395,33 +396,33 @@ def lowest_in_span(point: Point, Z: np.ndarray, Q: np.ndarray, tol: float) -> Lo
         Part of E that solved intercepts may still gain.
     """
     o, m, K = point.objective, len(Z), n_free_intercepts(point)
-    coupled, S = o.loss.shift_invariant, point.forward.outputs
+    S, flat = point.forward.outputs, Z.reshape(m, -1)
     loss: tuple[Any, Any, OutputHessian] = (None, point.G, point.H)
     a, outputs = np.zeros(m + K), S
     value = float(sum(point.losses)) + Q[0, 0] / 2
     penalty, promised, rounding = Q[0, 0] / 2, np.inf, 16 * np.finfo(float).eps
+    curvature: _SpanCurvature | None = None
     n_trials = 0
+
+    def arrived(decrease: float, of_intercept: float, part: float) -> bool:
+        return decrease <= EXACT * promised and of_intercept <= part * tol * value
+
     while n_trials < EVALUATIONS:
         _, G, H = loss
-        slopes, sums, A = curvature_in_span(G, H, Z)
-        g = np.append(slopes + Q[1:, 0] + Q[1:, 1:] @ a[:m], np.sum(G, axis=0)[:K])
-        of_outputs = H.sum()[:K, :K]
-        B = np.block([[A + Q[1:, 1:], sums[:, :K]], [sums[:, :K].T, of_outputs]])
-        step = -_solve(B, g)
-        if coupled and K:  # equal changes of all outputs change nothing
-            step[m:] -= np.mean(step[m:])
-        decrease = -0.5 * float(g @ step)
+        g = np.append(flat @ G.ravel() + Q[1:, 0] + Q[1:, 1:] @ a[:m], np.sum(G, axis=0)[:K])
+        # That of the last trial, which is at hand, will do to see that this one was the last.
+        if curvature is not None and arrived(*curvature.newton(g)[1:], SURE):
+            break
+        curvature = _SpanCurvature(H, Z, Q, K)
+        step, decrease, of_intercept = curvature.newton(g)
         if n_trials == 0:
             promised = decrease
-        elif (
-            decrease <= EXACT * promised
-            and 0.5 * g[m:] @ inverse_curvature(of_outputs, coupled) @ g[m:] <= tol * value
-        ):
+        elif arrived(decrease, of_intercept, 1.0):
             break
         while n_trials < EVALUATIONS:
             n_trials += 1
             b = a + step
-            trial = S + (b[:m] @ Z.reshape(m, -1)).reshape(S.shape)
+            trial = S + (b[:m] @ flat).reshape(S.shape)
             if K:
                 trial += b[m:]
             found = o.loss.evaluate(trial, o.y, o.s)
@@ -436,24 +437,41 @@ def lowest_in_span(point: Point, Z: np.ndarray, Q: np.ndarray, tol: float) -> Lo
     return Lowest(a[:m], a[m:], outputs, loss, penalty, promised, n_trials)
 
 
-def curvature_in_span(
-    G: np.ndarray, H: OutputHessian, Z: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For `Z` (m, n, K): ``z_a . G`` (m,), column sums of ``H z_a`` (m, K), and ``z_a . H z_b`` (m, m)."""
+class _SpanCurvature:
+    """The inverse of E's curvature in a span and all intercepts, and of that in the intercepts alone."""
+
+    def __init__(self, H: OutputHessian, Z: np.ndarray, Q: np.ndarray, n_intercepts: int) -> None:
+        K, self._coupled = n_intercepts, H.shift_invariant
+        sums, A = curvature_in_span(H, Z)
+        of_outputs = H.sum()[:K, :K]
+        self._inverse = _inverse(np.block([[A + Q[1:, 1:], sums[:, :K]], [sums[:, :K].T, of_outputs]]))
+        self._of_intercept = inverse_curvature(of_outputs, self._coupled)
+
+    def newton(self, g: np.ndarray) -> tuple[np.ndarray, float, float]:
+        """Newton's step, the decrease that it promises, and that by the intercepts alone."""
+        step, m = -self._inverse @ g, len(g) - len(self._of_intercept)
+        if self._coupled and m < len(g):  # equal changes of all outputs change nothing
+            step[m:] -= np.mean(step[m:])
+        return step, -0.5 * float(g @ step), 0.5 * float(g[m:] @ self._of_intercept @ g[m:])
+
+
+def curvature_in_span(H: OutputHessian, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For `Z` (m, n, K): column sums of ``H z_a`` (m, K), and ``z_a . H z_b`` (m, m)."""
     if pointwise_repays(Z[0]):
         from secondorder.kernels import span
 
-        return span.curvature(H.d, H.u, H.shift_invariant, G, Z)
+        return span.curvature(H.d, H.u, H.shift_invariant, Z)
     HZ = np.stack([H @ z for z in Z])
     flat = Z.reshape(len(Z), -1)
-    return flat @ G.ravel(), HZ.sum(axis=1), flat @ HZ.reshape(flat.shape).T
+    return HZ.sum(axis=1), flat @ HZ.reshape(flat.shape).T
 
 
-def _solve(B: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """``B^-1 g`` for a positive semidefinite B, whatever the units of its rows."""
+def _inverse(B: np.ndarray) -> np.ndarray:
+    """``B^-1`` for a positive semidefinite B, whatever the units of its rows."""
     diagonal = B.diagonal()
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
     values, vectors = np.linalg.eigh(B * (scale[:, None] * scale))
     kept = values > SINGULAR * values[-1]
     inverse = np.where(kept, 1 / np.where(kept, values, 1), 0)
-    return scale * (vectors @ (inverse * (vectors.T @ (scale * g))))
+    vectors = scale[:, None] * vectors
+    return (vectors * inverse) @ vectors.T
