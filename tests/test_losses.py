@@ -42,6 +42,36 @@ def test_derivatives_are_those_of_the_value(loss, seed):
     np.testing.assert_allclose(H @ D, bend, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "loss", [*LOSSES, "soft"], ids=lambda loss: loss if loss == "soft" else type(loss).__name__
+)
+@given(seed=seeds, scale=st.sampled_from([0.1, 3.0, 300.0]), part=st.floats(0, 1))
+def test_conjugates_bound_the_loss_and_touch_it_at_its_derivatives(loss, seed, scale, part):
+    """``loss*(G) + loss(S) >= S'G`` (Fenchel & Young), for means of derivatives too."""
+    soft = loss == "soft"
+    loss = Softmax() if soft else loss
+    S, y, s = sample(loss, seed, scale=scale)
+    rng = np.random.default_rng(seed)
+    if soft and isinstance(loss, Softmax):
+        y = 2 * rng.dirichlet(np.ones(S.shape[1]), len(S))
+    T = scale * rng.standard_normal(S.shape)
+    G, other = (loss.derivatives(at, y, s)[0] for at in (S, T))
+    rounding = 1e-13 * (1 + scale) ** 2
+    touching = np.sum(S * G) - s @ loss.value(S, y)
+    np.testing.assert_allclose(loss.conjugate(G, y, s), touching, atol=rounding)
+    mean = G + part * (other - G)
+    assert loss.conjugate(mean, y, s) >= np.sum(T * mean) - s @ loss.value(T, y) - rounding
+
+
+def test_conjugates_keep_their_tail():
+    """Where the probability of the target is next to 1."""
+    g = np.array([[1e-20, -1e-20], [0.0, 0.0]])
+    exact = 1e-20 * np.log(1e-20) - 1e-20
+    ones = np.ones(2)
+    np.testing.assert_allclose(Softmax().conjugate(g, np.array([1, 0]), ones), exact, rtol=1e-15)
+    np.testing.assert_allclose(Logistic().conjugate(g[:, :1], np.zeros(2), ones), exact, rtol=1e-15)
+
+
 @given(seed=seeds, rank_one=st.booleans())
 def test_output_hessian_forms_agree(seed, rank_one):
     rng = np.random.default_rng(seed)

@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, random_array
 
 from secondorder.curvature import GaussNewton
+from secondorder.kernels import compiled_at_any_size
 from secondorder.losses import Logistic, Softmax
-from secondorder.solvers import Status, fit_linear, path
+from secondorder.models.linear import RowForward
+from secondorder.solvers import Status, fit_linear, linear, path
 from secondorder.solvers.chord import Seen, chord
 from secondorder.solvers.linear import FLAT, LinearProblem, without_flat_rows
 from secondorder.solvers.path import Fold, fit_path
-from secondorder.solvers.span import Solution, best_in_span
+from secondorder.solvers.span import Solution, best_in_span, combined
 
 PENALTIES = [100.0, 1.0, 0.01]
 seeds = st.integers(0, 2**32 - 1)
@@ -152,6 +154,37 @@ def test_folds_come_out_the_same_with_factors_of_their_own_and_without(monkeypat
             np.testing.assert_allclose(one.outputs, other.outputs, atol=1e-4)
 
 
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("searches", [True, False])
+@pytest.mark.parametrize("rounded", [1.0, np.inf])
+def test_a_path_is_the_same_in_coordinates_of_rows(intercept, searches, rounded, monkeypatch):
+    rng = np.random.default_rng(7)
+    X = random_array((60, 6000), density=0.01, rng=rng, format="csr")
+    s, y = rng.random(60) + 0.5, np.arange(60) % 4
+    folds, problem = folds_of(60, 3), {"loss": Softmax(), "n_outputs": 4, "intercept": intercept}
+    monkeypatch.setattr(path, "SEARCH", 0 if searches else np.inf)
+    monkeypatch.setattr(path, "ROUNDED", rounded)
+
+    def stages():
+        with compiled_at_any_size():
+            return list(fit_path(X, y, s, PENALTIES, folds=folds, tol=1e-9, **problem))
+
+    found = stages()
+    assert isinstance(found[-1].point.forward, RowForward)
+    monkeypatch.setattr(linear, "features_repay", lambda X, n_outputs: False)
+    plain = stages()
+    for stage, other in zip(found, plain, strict=True):
+        assert not isinstance(other.point.forward, RowForward)
+        np.testing.assert_allclose(stage.whole.w, other.whole.w, atol=1e-3)
+        np.testing.assert_allclose(stage.point.value, other.point.value, rtol=2e-9)
+        for cell, same, fold in zip(stage.folds, other.folds, folds, strict=True):
+            assert cell.result.converged
+            np.testing.assert_allclose(cell.result.value, same.result.value, rtol=2e-9)
+            W = cell.result.w[: 6000 * 4].reshape(6000, 4)
+            S = X[fold.held_out] @ W + (cell.result.w[6000 * 4 :] if intercept else 0.0)
+            np.testing.assert_allclose(cell.outputs, S, atol=1e-9)
+
+
 @pytest.mark.parametrize("solver", ["newton-cg", "newton-cholesky", "newton-kronecker"])
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_solvers_agree(solver, n_classes):
@@ -206,14 +239,15 @@ def test_solutions_nearby_save_iterations():
 def test_the_best_in_a_span_is_stationary_there(seed, n_classes, n_bases):
     X, y, s, problem = sample(seed % 100, 50, 4, n_classes)
     K = problem["n_outputs"]
-    linear = LinearProblem(X, y, s, problem["loss"], K, 1.0, True)
-    objective = linear.objective(linear.design())
+    whole = LinearProblem(X, y, s, problem["loss"], K, 1.0, True)
+    objective = whole.objective(whole.design())
     rng = np.random.default_rng(seed)
     bases = [0.3 * rng.standard_normal((5, K)) for _ in range(n_bases)]
     mix = rng.standard_normal(n_bases)
     start = objective.at(sum(a * W for a, W in zip(mix, bases, strict=True)).ravel())
     solutions = [Solution(W, objective.X.matmul(W)) for W in bases]
-    found = objective.at(best_in_span(objective, solutions, mix).ravel())
+    a = best_in_span(objective, solutions, mix)
+    found = objective.at(combined(a, bases, K).ravel())
     assert found.value <= start.value * (1 + 1e-12)
     # No member of the span is much better.
     slopes = np.array([W.ravel() @ found.gradient for W in bases])
@@ -225,8 +259,8 @@ def test_the_best_in_a_span_is_stationary_there(seed, n_classes, n_bases):
 def test_rows_left_out_hardly_change_the_curvature(n_classes):
     X, y, s, problem = sample(5, 4000, 6, n_classes)
     penalty, K = 0.01, problem["n_outputs"]
-    linear = LinearProblem(X, y, s, problem["loss"], K, penalty, True)
-    objective = linear.objective(linear.design())
+    whole = LinearProblem(X, y, s, problem["loss"], K, penalty, True)
+    objective = whole.objective(whole.design())
     far = objective.at(40 * np.random.default_rng(0).standard_normal(7 * K))
     lean = without_flat_rows(far)
     assert lean.forward.X.shape[0] < 2000

@@ -18,7 +18,17 @@ from secondorder.models.design import CompiledDesign
 from secondorder.objective import Objective
 from secondorder.solvers import LinearProblem, LineSearch, Status, minimize, span_search
 from secondorder.solvers import linear as solver
-from secondorder.solvers.span_search import EXACT, SpanSearch, curvature_in_span, lowest_in_span
+from secondorder.solvers.certificate import duality_gap
+from secondorder.solvers.dual_bound import DualBound
+from secondorder.solvers.intercept import solve_intercept
+from secondorder.solvers.span_search import (
+    EXACT,
+    FeatureCoordinates,
+    RowCoordinates,
+    SpanSearch,
+    curvature_in_span,
+    lowest_in_span,
+)
 
 CONVEX = problems(losses=("softmax", "soft", "logistic"), dtypes=("f8",))
 
@@ -39,7 +49,7 @@ def searched(X, y, s, loss, n_outputs, penalty, intercept, w=None):
     start = design.centre(start.reshape(-1, n_outputs))
     if loss.shift_invariant:
         start = start - start.mean(axis=1, keepdims=True)
-    result, _ = solver.descend_linear(problem.objective(design), start.ravel(), None, tol=1e-10)
+    result, _ = solver.descend_linear(problem.objective(design).at(start.ravel()), None, tol=1e-10)
     return replace(result, w=design.uncentre(result.w.reshape(-1, n_outputs)).ravel())
 
 
@@ -65,9 +75,9 @@ def test_the_minimum_in_a_span_is_one(problem, m, seed):
 def test_curvature_in_a_span_is_the_same_compiled(problem, m, seed):
     point = problem.objective.at(problem.w)
     _, Z, _ = span(problem, m, seed)
-    plain = curvature_in_span(point.G, point.H, Z)
+    plain = curvature_in_span(point.H, Z)
     with compiled_at_any_size():
-        compiled = curvature_in_span(point.G, point.H, Z)
+        compiled = curvature_in_span(point.H, Z)
     for a, b in zip(plain, compiled, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * (1 + np.abs(Z).max() ** 2))
 
@@ -88,6 +98,64 @@ def test_coordinates_of_rows_take_the_same_steps(problem, n_steps):
     np.testing.assert_allclose(there.value, rows.point.value, rtol=1e-9, atol=1e-12 * point.value)
     atol = 1e-8 * (1 + point.squared_gradient)
     np.testing.assert_allclose(there.squared_gradient, rows.point.squared_gradient, rtol=1e-5, atol=atol)
+
+
+@given(problem=CONVEX, n_points=st.integers(1, 5), in_row_space=st.booleans())
+def test_a_mean_of_residuals_bounds_the_minimum(problem, n_points, in_row_space):
+    """It is no worse than the duality gap of the last point, whatever points came before."""
+    o = problem.objective
+    K = o.model.n_outputs
+    seen = o.y.argmax(axis=1) if o.y.ndim == 2 else o.y.astype(int)
+    assume(np.any(o.penalty > 0) and len(np.unique(seen[o.s > 0])) >= max(K, 2))
+    best = minimize(o, np.zeros_like(problem.w), tol=1e-12, max_iter=200)
+    w = o.at(problem.w).w
+    bound = None
+    for step in range(n_points):
+        point = solve_intercept(o.at(w), 1e-15)
+        space = RowCoordinates(point) if in_row_space else FeatureCoordinates(point, None)
+        here = space.of(point)
+        bound = bound or DualBound(space)
+        floor = bound.see(point, space.pull(point, here, space.downhill(point, here)), space.intercept)
+        slack = 1e-9 * (1 + point.value)
+        assert floor <= best.value + slack
+        assert floor >= point.value - duality_gap(point) - slack
+        w = 0.5 * (point.w + best.w) + 0.1**step * problem.v * (o.penalty > 0)
+
+
+def test_a_certificate_follows_what_is_left():
+    """Of conjugate gradients' residuals the smoothed ones tell, where the last go up and down."""
+    rng = np.random.default_rng(5)
+    X = csr_array(random_array((400, 300), density=0.05, rng=rng) * np.logspace(0, 2, 300))
+    y = (np.arange(400) % 2).astype(float)
+    problem = LinearProblem(X, y, np.ones(400), Logistic(), 1, 1.0, True)
+    objective = problem.objective(problem.design())
+    start = objective.at(np.zeros(len(objective.penalty)))
+    best = solver.descend_linear(start, None, tol=1e-12)[0].value
+    plain = 0.0
+    for tol in (1e-2, 1e-4, 1e-6):
+        found, point = solver.descend_linear(start, None, tol=tol)
+        assert found.converged
+        assert found.value - best <= found.gap
+        plain = max(plain, duality_gap(objective.at(point.w)) / found.gap)
+    assert plain > 2
+
+
+def test_a_long_walk_begins_anew_once_the_gradient_has_come_down(monkeypatch):
+    rng = np.random.default_rng(6)
+    X = csr_array(random_array((400, 300), density=0.05, rng=rng) * np.logspace(0, 2, 300))
+    y = (np.arange(400) % 2).astype(float)
+    problem = LinearProblem(X, y, np.ones(400), Logistic(), 1, 1.0, True)
+    objective = problem.objective(problem.design())
+    start = solve_intercept(objective.at(np.zeros(len(objective.penalty))), 1e-12)
+    long = span_search.LASTING + 1
+    for n_steps, fell, forgets in ((3, np.inf, False), (long, 0.0, False), (long, np.inf, True)):
+        monkeypatch.setattr(span_search, "FELL", fell)
+        search = SpanSearch(rtol=1e-9, max_products=n_steps)
+        there = search(start, GaussNewton(start), 1.0).point
+        search.max_products = 1
+        fresh = SpanSearch(max_products=1)
+        onwards, anew = (rule(there, GaussNewton(there), 1.0).point for rule in (search, fresh))
+        assert np.allclose(onwards.w, anew.w, rtol=1e-9) == forgets
 
 
 @given(seed=st.integers(0, 2**32 - 1), C=st.sampled_from([0.01, 1.0, 100.0]), intercept=st.booleans())

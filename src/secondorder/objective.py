@@ -77,6 +77,7 @@ class Point:
     forward: Any
     known_penalty: float | None = None  # the second term of E, from whoever made the point
     known_loss: tuple[Any, Array, OutputHessian] | None = None  # and the first with its derivatives
+    floor: float = -np.inf  # a lower bound of E everywhere, as far as it is known
 
     @property
     def w(self) -> Array:
@@ -142,9 +143,14 @@ class Point:
         rest = float(np.sum(self.pull[0][: self.forward.n_intercepts] ** 2))
         vars(self).update(squared_slopes=squared_slopes, squared_gradient=squared_slopes + rest)
 
+    def learn_floor(self, floor: float) -> None:
+        """Take the lower bound of E, if it is higher than that known."""
+        vars(self).update(floor=max(floor, self.floor))
+
     def settled(self) -> "Point":
         """The same point, its penalty term taken from w itself and not carried along."""
-        return Point(self.objective, self.forward, known_loss=vars(self).get("_loss", self.known_loss))
+        known_loss = vars(self).get("_loss", self.known_loss)
+        return Point(self.objective, self.forward, known_loss=known_loss, floor=self.floor)
 
     def along(self, d: Array) -> "Ray":
         """The points ``w + t d``."""
@@ -152,7 +158,7 @@ class Point:
 
     def shift(self, c: Array) -> "Point":
         """The point with `c` (K,) added to the intercept, which is not penalised."""
-        return Point(self.objective, self.forward.shift(c), self.penalty_term)
+        return Point(self.objective, self.forward.shift(c), self.penalty_term, floor=self.floor)
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,7 +90,7 @@ def _fit_every_way(X: Any) -> None:
     if isinstance(X, np.ndarray):
         softmax = LinearProblem(X, rows % 3, s, Softmax(), 3, 1.0, True)
         of_classes = softmax.objective(softmax.design())
-        descend_linear(of_classes, np.zeros(len(of_classes.penalty)), Refreshed(Blocks, 1.0), tol=1e-3)
+        descend_linear(of_classes.at(np.zeros(len(of_classes.penalty))), Refreshed(Blocks, 1.0), tol=1e-3)
         metric = Diagonal(np.full(len(of_classes.penalty), 1e-3))
         quasi_newton(of_classes, SoftmaxLandscape(of_classes), metric, tol=1e-3, max_iter=2)
     for n_outputs, hessian in product((1, 2, 3), CURVATURES):

@@ -35,7 +35,7 @@ def _dot(a, b):
 
 
 @kernel
-def _curvature(d, u, shift_invariant, G, Z, slopes, sums, A, start, stop):
+def _curvature(d, u, shift_invariant, Z, sums, A, start, stop):
     n_directions, n_outputs = Z.shape[0], Z.shape[2]
     rows = max(1, BLOCK // n_outputs)
     T = np.empty((rows, n_outputs))
@@ -43,7 +43,6 @@ def _curvature(d, u, shift_invariant, G, Z, slopes, sums, A, start, stop):
         j = min(i + rows, stop)
         t = T[: j - i].ravel()
         for a in range(n_directions):
-            slopes[a] += _dot(Z[a, i:j].ravel(), G[i:j].ravel())
             _times(d, u, shift_invariant, Z[a], i, j, T)
             for b in range(a + 1):
                 A[a, b] += _dot(Z[b, i:j].ravel(), t)
@@ -53,19 +52,19 @@ def _curvature(d, u, shift_invariant, G, Z, slopes, sums, A, start, stop):
 
 
 def curvature(
-    d: np.ndarray, u: np.ndarray | None, shift_invariant: bool, G: np.ndarray, Z: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For `Z` (m, n, K): ``z_a . G`` (m,), column sums of ``H z_a`` (m, K), and ``z_a . H z_b`` (m, m)."""
+    d: np.ndarray, u: np.ndarray | None, shift_invariant: bool, Z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For `Z` (m, n, K): column sums of ``H z_a`` (m, K), and ``z_a . H z_b`` (m, m)."""
     m, n, K = Z.shape
     u = np.empty((0, 0)) if u is None else u
     parts = list(pairwise(row_bounds(n, Z.size * OPERATIONS)))
-    slopes, sums, A = (np.zeros((len(parts), *shape)) for shape in ((m,), (m, K), (m, m)))
+    sums, A = (np.zeros((len(parts), *shape)) for shape in ((m, K), (m, m)))
     run(
         _curvature,
         [
-            (d, u, shift_invariant, G, Z, *of_part, *rows)
-            for of_part, rows in zip(zip(slopes, sums, A, strict=True), parts, strict=True)
+            (d, u, shift_invariant, Z, *of_part, *rows)
+            for of_part, rows in zip(zip(sums, A, strict=True), parts, strict=True)
         ],
     )
     lower = A.sum(axis=0)
-    return slopes.sum(axis=0), sums.sum(axis=0), lower + np.tril(lower, -1).T
+    return sums.sum(axis=0), lower + np.tril(lower, -1).T

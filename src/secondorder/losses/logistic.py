@@ -2,6 +2,7 @@
 
 from secondorder.array_api import array_namespace
 from secondorder.kernels import pointwise_repays
+from secondorder.losses.entropy import of_probability
 from secondorder.losses.output_hessian import Array, OutputHessian
 
 
@@ -54,6 +55,13 @@ class Logistic:
         z = S[:, 0]
         unreachable = xp.full_like(z, -xp.inf)
         return xp.where(y == 1, z, xp.where(y == 0, -z, unreachable))
+
+    def conjugate(self, G: Array, y: Array, s: Array) -> float:
+        """``sum_i s_i (q_i log q_i + (1 - q_i) log(1 - q_i))`` with ``q = y + G / s``, over all models."""
+        xp = array_namespace(G)
+        s, y = s[:, None] if s.ndim == 1 else s, y[:, None]
+        g = G / xp.where(s > 0, s, xp.ones_like(s))
+        return float(xp.sum(s * (of_probability(y, g) + of_probability(1 - y, -g))))
 
     def _value(self, S: Array, y: Array, e: Array) -> Array:
         """The loss, from what `_falling` gave and y of shape (n, 1)."""

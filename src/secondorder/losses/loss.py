@@ -21,3 +21,6 @@ class Loss(Protocol):
 
     def margin(self, S: Array, y: Array) -> Array:
         """Positive where scaling `S` up lowers the loss of a row to its infimum, shape (n,)."""
+
+    def conjugate(self, G: Array, y: Array, s: Array) -> float:
+        """``sum_i s_i sup_S (S'G_i / s_i - loss(S, y_i))`` for G between derivatives, and 0 where s is 0."""

@@ -2,6 +2,7 @@
 
 from secondorder.array_api import array_namespace, dot
 from secondorder.kernels import pointwise_repays
+from secondorder.losses.entropy import of_probability, x_log_x
 from secondorder.losses.output_hessian import Array, OutputHessian
 
 
@@ -58,6 +59,15 @@ class Softmax:
 
             return softmax.pull(S, c, y, s)
         return None
+
+    def conjugate(self, G: Array, y: Array, s: Array) -> float:
+        """``sum_ik s_i q_ik log q_ik`` for ``q = y + G / s``, less ``t log t`` of the sums of soft labels."""
+        xp = array_namespace(G)
+        g = G / xp.where(s > 0, s, xp.ones_like(s))[:, None]
+        if y.ndim == 2:
+            return dot(s, xp.sum(of_probability(y, g), axis=1) - x_log_x(xp.sum(y, axis=1)))
+        of_target = xp.take_along_axis(g, y[:, None], axis=1)
+        return dot(s, xp.sum(x_log_x(g), axis=1) + of_probability(xp.ones_like(of_target), of_target)[:, 0])
 
     def margin(self, S: Array, y: Array) -> Array:
         """How far the output of the target lies above all others, shape (n,); soft labels have none."""

@@ -30,3 +30,9 @@ class Squared:
         """No outputs can lower this loss without end, shape (n,)."""
         xp = array_namespace(S)
         return xp.full(S.shape[:1], -xp.inf, dtype=S.dtype, device=S.device)
+
+    def conjugate(self, G: Array, y: Array, s: Array) -> float:
+        """``sum_i |G_i|^2 / (2 s_i) + y_i'G_i``."""
+        xp = array_namespace(G)
+        weights = xp.where(s > 0, s, xp.ones_like(s))[:, None]
+        return float(xp.sum(G * (G / (2 * weights) - _residual(xp.zeros_like(G), y))))

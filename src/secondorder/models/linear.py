@@ -82,6 +82,10 @@ class LinearForward:
 
         return replace(self, parameters=shifted, outputs=plus_row(self.outputs, c))
 
+    def anew(self) -> "LinearForward":
+        """The same model with outputs made anew, where they were updated from others."""
+        return replace(self, outputs=self.jvp(self.w))
+
     def gauss_newton_product(self, H: OutputHessian, v: Array) -> Array:
         """``J' H J v``, shape (P,)."""
         return _ravel(self.X.product(H, self._matrix(v)))
@@ -97,6 +101,34 @@ class LinearForward:
     def gauss_newton_dense(self, H: OutputHessian) -> Array:
         """``J' H J`` written out, shape (P, P)."""
         return self.X.hessian(H)
+
+
+@dataclass(frozen=True, eq=False)
+class RowForward(LinearForward):
+    """The linear model with ``W = (X - 1 m')' R``, held as `rows` R (n, K) and the intercept (K,) or (0,)."""
+
+    rows: Array
+    intercept: Array
+
+    @classmethod
+    def of(cls, X: Design, outputs: Array, rows: Array, intercept: Array) -> "RowForward":
+        """The model with the `outputs` that `rows` and `intercept` give; its `w` takes one pass over X."""
+
+        def parameters() -> Array:
+            w = _ravel(X.rmatmul(rows))
+            w[w.shape[0] - len(intercept) :] = intercept
+            return w
+
+        return cls(parameters, X, outputs, rows, intercept)
+
+    def shift(self, c: Array) -> "RowForward":
+        """The model with `c` (K,) added to its intercept; no pass over X."""
+        return self.of(self.X, plus_row(self.outputs, c), self.rows, self.intercept + c)
+
+    def anew(self) -> "RowForward":
+        """The same model with outputs made anew; one pass over X."""
+        outputs = self.X.row_gram_product(self.rows)
+        return self.of(self.X, plus_row(outputs, self.intercept), self.rows, self.intercept)
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,7 +45,9 @@ def _softmax(objective: Objective, chosen: Refreshed | None, options: dict[str, 
         at_zero = Kronecker.at_zero(objective)
     except FloatingPointError:  # for which the other ways have the words
         return None
-    return quasi_newton(objective, SoftmaxLandscape(objective), at_zero, **options)
+    found = quasi_newton(objective, SoftmaxLandscape(objective), at_zero, **options)
+    # In float32 the classes come to sum to a little, which the penalty has to pay for.
+    return found._replace(W=found.W - found.W.mean(axis=1, keepdims=True))
 
 
 def _logistic(objective: Objective, options: dict[str, Any]) -> Found | None:

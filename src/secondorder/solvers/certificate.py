@@ -57,15 +57,17 @@ def duality_gap(point: Point) -> float:
     With a convex loss and zero gradient in the free intercepts (see `solve_intercept`) it is the Fenchel
     duality gap of the penalised problem, and a bound because E is ``penalty_j``-strongly convex in
     w_j. There is none where another parameter goes without penalty, or the intercepts are not solved.
+    Where a `floor` of E is known, and closer, it is what E lies above that.
     """
     if not (is_bounded(point) and intercept_is_solved(point)):
         return np.inf
     penalty, uniform = point.objective.penalty, point.objective.uniform
+    above = max(0.0, point.value - point.floor)
     with np.errstate(over="ignore"):
         if uniform is not None:
-            return point.squared_slopes / (2 * uniform[0])
+            return min(above, point.squared_slopes / (2 * uniform[0]))
         last = len(penalty) - n_free_intercepts(point)
-        return float(0.5 * np.sum(point.gradient[:last] ** 2 / penalty[:last]))
+        return min(above, float(0.5 * np.sum(point.gradient[:last] ** 2 / penalty[:last])))
 
 
 def curvature_gap(squared_decrement: float, squared_reach: float) -> float:

@@ -37,7 +37,7 @@ from secondorder.solvers.steps import LineSearch
 CURVATURES = {"full": GaussNewton, "leading": LeadingTerm}
 SOLVERS = ("auto", "newton-cg", "newton-cholesky", "newton-kronecker")
 
-SCALED_AFTER = 8  # steps of a search in spans for which half of Jacobi's scaling is worth its pass
+SCALED_AFTER = 12  # steps of a search in spans for which half of Jacobi's scaling is worth its pass
 SAMPLED = 16  # rows of which a sample takes one, and more where that is more than
 SAMPLE_BYTES = 2**25  # of rows copied, at most
 SAMPLE_TOL = 1e-3  # relative gap to which a sample is solved: it is no closer to the whole
@@ -205,10 +205,12 @@ def solve(problem: LinearProblem, w: Array | None, solver: str, hessian: str, **
         nearby = partial(_curvature_nearby, problem, sample, about)
     design = problem.design(mean)
     design.passes += passes
-    start = np.zeros((design.shape[1], n_outputs)) if w is None else w.reshape(-1, n_outputs)
-    start = design.centre(start)
-    if problem.loss.shift_invariant:
-        start = start - start.mean(axis=1, keepdims=True)
+    if w is None:
+        start = np.zeros((design.shape[1], n_outputs))
+    else:
+        start = design.centre(w.reshape(-1, n_outputs))
+        if problem.loss.shift_invariant:
+            start = start - start.mean(axis=1, keepdims=True)
     if solver == "auto" and worth_reducing(design, n_outputs):
         result = _solve_in_row_space(problem, design, start, hessian, options)
     else:
@@ -296,12 +298,11 @@ def _minimize(
     options: dict[str, Any],
 ) -> Result:
     """The minimum of the objective for X in the form of `design`, from `w`."""
-    return descend_linear(problem.objective(design), w, preconditioner, hessian=hessian, **options)[0]
+    return descend_linear(problem.objective(design).at(w), preconditioner, hessian=hessian, **options)[0]
 
 
 def descend_linear(
-    objective: Objective,
-    w: Array,
+    start: Point,
     preconditioner: Refreshed | None,
     *,
     solver: str = "auto",
@@ -310,24 +311,24 @@ def descend_linear(
     tol: float,
     **options: Any,
 ) -> tuple[Result, Point]:
-    """The minimum of a linear model's objective, from `w`, and the point there.
+    """The minimum of a linear model's objective, from `start`, and the point there.
 
-    `nearby` tells that `w` is so near that Newton's method converges at once.
+    `nearby` tells that it is so near that Newton's method converges at once.
     """
+    objective = start.objective
     curvature, n_outputs = CURVATURES[hessian], objective.model.n_outputs
     coupled, penalised = objective.loss.shift_invariant, bool(np.any(objective.penalty))
     if solver == "auto" and penalised and curvature is GaussNewton and (coupled or n_outputs == 1):
         search = span_search(objective, preconditioner, tol)
         if search is not None:
-            return descend(objective, w, step=search, tol=tol, **options)
+            return descend(search.begin(start), step=search, tol=tol, **options)
     # With one output, or nearby, a factor stays so good that a product reduces the residual more than a step.
     factored = preconditioner is not None and preconditioner.make in (Cholesky, cholesky_for_each)
     single = coupled and n_outputs > 2
     lean = curvature is GaussNewton and penalised
     fast = SingleGaussNewton if single else GaussNewton
     return descend(
-        objective,
-        w,
+        start,
         curvature=(lambda point: fast(without_flat_rows(point))) if lean else curvature,
         fallback=GaussNewton if lean else None,
         step=LineSearch(
@@ -400,7 +401,7 @@ def _solve_in_row_space(
 
     inner = options | {"callback": callback and (lambda row: callback(on_X(row)))}
     chosen = choose_preconditioner(small, n_outputs, "auto")
-    reduced, inner_point = descend_linear(problem.objective(small), V, chosen, hessian=hessian, **inner)
+    reduced, inner_point = descend_linear(problem.objective(small).at(V), chosen, hessian=hessian, **inner)
     lifted = space.lift(reduced.w.reshape(-1, n_outputs)).ravel()
     found = replace(reduced, w=lifted, history=tuple(map(on_X, reduced.history)))
     if reduced.status not in (Status.CONVERGED, Status.PRECISION):

@@ -57,8 +57,9 @@ class Result:
     converged : bool
         Whether `tol` was reached, by the `certificate` named below.
     certificate : {"duality gap", "curvature", "newton decrement", "local model"}
-        What `gap` is: a rigorous bound, from the gradient and the penalty or, closer, from the gradient and
-        the Hessian (`curvature_gap` and `dual_gap_nearby` in `secondorder.solvers.certificate`); or where
+        What `gap` is: a rigorous bound, from the gradient and the penalty or, closer, from dual variables
+        (`secondorder.solvers.dual_bound`) or from the gradient and the Hessian (`curvature_gap` and
+        `dual_gap_nearby` in `secondorder.solvers.certificate`); or where
         parameters go without penalty the decrease that the last quadratic model promised, an estimate; or
         for an objective that is not convex the same, which then says nothing of other minima.
     n_iter, n_products, n_trials, passes : int
@@ -175,8 +176,7 @@ def minimize(
         If the gradient at `w` is too large to be squared.
     """
     return descend(
-        objective,
-        w,
+        objective.at(w),
         curvature=curvature,
         step=step,
         tol=tol,
@@ -189,8 +189,7 @@ def minimize(
 
 
 def descend(
-    objective: Objective,
-    w: Array,
+    start: Point,
     *,
     curvature: Callable[[Point], Any] = GaussNewton,
     step: Any = None,
@@ -201,9 +200,9 @@ def descend(
     history: tuple[Iteration, ...] = (),
     judge: Any = None,
 ) -> tuple[Result, Point]:
-    """`minimize`, and the point where it ended."""
+    """`minimize` from a point, and the point where it ended."""
     rule = LineSearch(tol=tol) if step is None else step
-    point, scale = solve_intercept(objective.at(w), 1e-6 * tol), rule.initial_scale
+    point, scale = solve_intercept(start, 1e-6 * tol), rule.initial_scale
     _check_finite(point)
     if judge is None:
         judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
@@ -242,11 +241,11 @@ def descend(
         before, point, scale = point.forward.outputs, taken.point, taken.scale
         point = solve_intercept(point, 1e-6 * tol)
         verdict = judge.after(point, before, promised, verdict)
+        if verdict.status is Status.CONVERGED and DRIFT * largest > max(1.0, _largest(point.forward.outputs)):
+            (point, verdict), largest = _looked_at_again(point, verdict, judge, tol), 0.0
         record(taken.n_products, taken.scale, taken.n_trials, taken.cg_status)
         del before, taken  # they hold arrays as large as the outputs
     status = verdict.status or Status.MAX_ITER
-    if status is Status.CONVERGED and DRIFT * largest > max(1.0, _largest(point.forward.outputs)):
-        point, verdict, status = _looked_at_again(point, verdict, judge, tol)
     w, value = verdict.best or (point.w, point.value)
     return Result(w, status, value, verdict.gap, judge.name, tuple(rows)), point
 
@@ -269,13 +268,12 @@ def _check_finite(point: Point) -> None:
         )
 
 
-def _looked_at_again(point: Point, verdict: Any, judge: Any, tol: float) -> tuple[Point, Any, Status]:
+def _looked_at_again(point: Point, verdict: Any, judge: Any, tol: float) -> tuple[Point, Any]:
     """The verdict on `point` with outputs made anew, not updated from step to step from far larger ones."""
     if not isinstance(judge, DualityGap):
-        return point, verdict, verdict.status
-    point = solve_intercept(point.objective.at(point.w), 1e-6 * tol)
-    verdict = judge.start(point)
-    return point, verdict, verdict.status or Status.PRECISION
+        return point, verdict
+    point = solve_intercept(Point(point.objective, point.forward.anew()), 1e-6 * tol)
+    return point, judge.start(point)
 
 
 def _largest(S: Array) -> float:

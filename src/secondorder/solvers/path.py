@@ -9,15 +9,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
+from secondorder.array_api import dot
 from secondorder.losses import Logistic, Loss
 from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace, design_matrix
-from secondorder.models.linear import LinearForward
+from secondorder.models.linear import LinearForward, RowForward
 from secondorder.objective import Objective, Point
 from secondorder.solvers.certificate import DualityGaps, Status, gaps_of_models, gaps_on_rows
 from secondorder.solvers.chord import Chord, Near, Seen, chord, chord_repays, lightest, metrics, sweep_around
 from secondorder.solvers.costs import choose_preconditioner, product_cost, worth_reducing
-from secondorder.solvers.linear import LinearProblem, blas_at_rest, descend_linear, solve, solve_sample
+from secondorder.solvers.linear import (
+    LinearProblem,
+    blas_at_rest,
+    descend_linear,
+    solve,
+    solve_sample,
+    span_search,
+)
 from secondorder.solvers.minimize import Iteration, Result
 from secondorder.solvers.preconditioners import (
     Cholesky,
@@ -26,7 +34,7 @@ from secondorder.solvers.preconditioners import (
     Refreshed,
     cholesky_for_each,
 )
-from secondorder.solvers.span import Solution, best_in_span
+from secondorder.solvers.span import Solution, best_in_span, combined
 
 TOGETHER_BYTES = 160_000_000  # of memory for the folds solved together
 CACHED_BYTES = 2**20  # of parameters that the products of a sparse X reach quickly
@@ -36,6 +44,7 @@ ROUNDING = 1e-14  # of a sum, relative to the larger of two whose difference it 
 ARRAYS = 10  # of the size of the outputs are alive while they are
 SEARCH = 150  # multiplications that a search in a span takes for each output of each row
 SEARCH_ARRAYS = 12  # of the size of the outputs that it takes beside them
+ROUNDED = 1e4  # times as much rounding as a product has asks for another
 REMEMBERED = 3  # solutions on each part of the rows that a search starts from
 
 
@@ -165,6 +174,9 @@ class _Path:
             every = np.concatenate([rows for group in self.left_out for rows in group])
             self.once = bool(np.all(np.bincount(every, minlength=n) == 1))  # each row by one fold
         self.near: list[Near | None] = [None for _ in self.groups]
+        search = span_search(problem.objective(self.small), self.preconditioner, options["tol"])
+        coupled = solver == "auto" and problem.loss.shift_invariant
+        self.in_rows = coupled and search is not None and search.in_row_space
         self.known: list[Seen | np.ndarray] = []  # the last solutions
         self.trail: list[Solution] = []  # the last on all rows, newest first
         self.trails: list[list[Solution]] = [[] for _ in self.groups]
@@ -335,20 +347,18 @@ class _Path:
         judge = DualityGaps(self.options["tol"]) if several else None
         options = self.options | {"judge": judge, "history": steps, "nearby": True}
         objective, K = problem.objective(self.small), problem.n_outputs
+        a = np.array([mix])
         if self.searches and len(bases) > 1:
-            W = best_in_span(objective, bases, mix, K if several else 1)
-        else:
-            W = mix[0] * bases[0].W
-            for a, solution in zip(mix[1:], bases[1:], strict=True):
-                W = W + a * solution.W
+            a = best_in_span(objective, bases, mix, K if several else 1, self.in_rows)
         if preconditioner is not None:
             preconditioner.begin()
-        w = np.broadcast_to(W, (self.small.shape[1], K)).ravel()
-        result, point = descend_linear(objective, w, preconditioner, solver=self.solver, **options)
-        W = point.w.reshape(-1, K)
+        start, rounding = self._start(objective, bases, a)
+        result, point = descend_linear(start, preconditioner, solver=self.solver, **options)
         if self.space is None:
             gaps, values = gaps_of_models(point) if several else ([result.gap], [result.value])
-            return _Solved(result, point, self._solution(point), point.forward.outputs, gaps, values)
+            solution = self._solution(point, rounding)
+            return _Solved(result, point, solution, point.forward.outputs, gaps, values)
+        W = point.w.reshape(-1, K)
         gaps, values, outputs = gaps_on_rows(point, self.space, problem.penalty)
         lifted = self.space.lift(W).ravel()
         history = tuple(row._replace(passes=self.design.passes) for row in result.history)
@@ -361,9 +371,28 @@ class _Path:
             outputs = point.forward.outputs
         return _Solved(found, point, solution, outputs, gaps, values)
 
-    def _solution(self, point: Point) -> Solution:
+    def _start(self, objective: Objective, bases: Sequence[Solution], a: np.ndarray) -> tuple[Point, float]:
+        """The combination of `bases`, and the rounding of its outputs."""
+        (n, q), K = self.small.shape, objective.model.n_outputs
+        W = combined(a, [W for W, _, _ in bases], K)
+        if not self.in_rows:
+            return objective.at(np.broadcast_to(W, (q, K)).ravel()), 1.0
+        S = np.ascontiguousarray(np.broadcast_to(combined(a, [S for _, S, _ in bases], K), (n, K)))
+        W = np.ascontiguousarray(np.broadcast_to(W, (n + 1, K)))
+        R, b = W[:n], W[n]
+        forward = RowForward.of(self.small, S, R, b if self.small.intercept else b[:0])
+        rounding = 1 + float(np.abs(a[0]) @ [solution.rounding for solution in bases])
+        if rounding > ROUNDED:
+            forward, rounding = forward.anew(), 1.0
+        square = dot(R.ravel(), forward.outputs.ravel()) - np.sum(R, axis=0) @ b
+        return Point(objective, forward, float(objective.penalty[0] * square / 2)), rounding
+
+    def _solution(self, point: Point, rounding: float = 1.0) -> Solution:
         """Its parameters, and the outputs if a search will want them."""
         S = point.forward.outputs
+        if self.in_rows:
+            b = point.forward.intercept if len(point.forward.intercept) else np.zeros(S.shape[1])
+            return Solution(np.vstack([point.forward.rows, b]), S, rounding)
         return Solution(point.w.reshape(-1, S.shape[1]), S if self.searches else np.empty((0, S.shape[1])))
 
     def _on_X(self, problem: LinearProblem, found: Result) -> tuple[Result, Point]:
@@ -373,7 +402,7 @@ class _Path:
             chosen = choose_preconditioner(self.design, problem.n_outputs, self.solver)
         objective = problem.objective(self.design)
         options = self.options | {"solver": self.solver, "history": found.history}
-        return descend_linear(objective, found.w, chosen, **options)
+        return descend_linear(objective.at(found.w), chosen, **options)
 
     def _cells(self, part: LinearProblem, group: Sequence[Fold], solved: "_Solved") -> list[Cell]:
         """The solutions of the folds that were solved together."""

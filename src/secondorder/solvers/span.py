@@ -13,16 +13,25 @@ SURE = 1e-3  # part of E below which a step keeps what it promises, and is the l
 
 
 class Solution(NamedTuple):
-    """Parameters ``W`` (p + 1, K) and the outputs ``S = Z W`` (n, K) they give."""
+    """Parameters ``W`` (p + 1, K) and the outputs ``S = Z W`` (n, K) they give.
+
+    In coordinates of the row space `W` is R (n, K) above the intercept, for the weights ``(X - 1 m')' R``.
+    `S` may have been combined from others: its rounding is at most so many times that of a product with X.
+    """
 
     W: np.ndarray
     S: np.ndarray
+    rounding: float = 1.0
 
 
 def best_in_span(
-    objective: Objective, bases: Sequence[Solution], mix: Sequence[float], n_models: int = 1
+    objective: Objective,
+    bases: Sequence[Solution],
+    mix: Sequence[float],
+    n_models: int = 1,
+    of_rows: bool = False,
 ) -> np.ndarray:
-    """The W that minimises E over ``sum_j a_j W_j``, nearly, by Newton's method in the few variables a.
+    """The a that minimise E over ``sum_j a_j W_j``, nearly, by Newton's method in these few variables.
 
     No pass over X: the outputs are combined like the parameters. Solutions for neighbouring penalties and
     sets of rows span nearly all of the next one.
@@ -37,10 +46,12 @@ def best_in_span(
         ``a`` to begin with.
     n_models : int, default=1
         The K outputs are those of so many models of equal size, each with an ``a`` of its own.
+    of_rows : bool, default=False
+        Whether the bases are in coordinates of the row space; then they are of one model.
 
     Returns
     -------
-    array of shape (p + 1, K)
+    array of shape (n_models, len(bases))
     """
     K, n = objective.model.n_outputs, len(objective.s)
 
@@ -48,8 +59,8 @@ def best_in_span(
         """An array (n, K) as (n_models, n K / n_models)."""
         return A.reshape(n, n_models, -1).swapaxes(0, 1).reshape(n_models, -1)
 
-    T = np.stack([by_model(np.broadcast_to(S, (n, K))) for _, S in bases], axis=1)
-    Q = _inner_products(objective, [W for W, _ in bases], n_models)
+    T = np.stack([by_model(np.broadcast_to(S, (n, K))) for _, S, _ in bases], axis=1)
+    Q = _products_of_rows(objective, bases) if of_rows else _inner_products(objective, bases, n_models)
     a = best = np.tile(np.asarray(mix, dtype=float), (n_models, 1))
     step, least = np.zeros_like(a), np.full(n_models, np.inf)
     for _ in range(EVALUATIONS):
@@ -71,7 +82,20 @@ def best_in_span(
         if np.all(-np.sum(g * newton, axis=1) <= SURE * least):
             best = a
             break
-    return sum(np.repeat(a_j, K // n_models) * W for a_j, (W, _) in zip(best.T, bases, strict=True))
+    return best
+
+
+def combined(a: np.ndarray, Ws: Sequence[np.ndarray], n_outputs: int) -> np.ndarray:
+    """``sum_j a_j W_j`` for `a` of shape (n_models, m) and matrices of `n_outputs` columns in all."""
+    return sum(np.repeat(a_j, n_outputs // len(a)) * W for a_j, W in zip(a.T, Ws, strict=True))
+
+
+def _products_of_rows(objective: Objective, bases: Sequence[Solution]) -> np.ndarray:
+    """``penalty W_i' W_j`` of the features from the outputs, shape (1, m, m)."""
+    R = np.stack([W[: len(S)].ravel() for W, S, _ in bases])
+    T = np.stack([(S - W[len(S) :].sum(axis=0)).ravel() for W, S, _ in bases])
+    Q = R @ T.T
+    return np.max(objective.penalty) * (Q + Q.T)[None] / 2
 
 
 def _products(T: np.ndarray, d: np.ndarray) -> np.ndarray:
@@ -84,8 +108,9 @@ def _products(T: np.ndarray, d: np.ndarray) -> np.ndarray:
     return A
 
 
-def _inner_products(objective: Objective, Ws: Sequence[np.ndarray], n_models: int) -> np.ndarray:
+def _inner_products(objective: Objective, bases: Sequence[Solution], n_models: int) -> np.ndarray:
     """``penalty W_i' W_j`` of the features, for each model, shape (n_models, m, m)."""
+    Ws = [W for W, _, _ in bases]
     p, K = objective.X.X.shape[1], objective.model.n_outputs
     rows, Q = max(1, BLOCK // (K * len(Ws))), np.zeros((n_models, len(Ws), len(Ws)))
     for i in range(0, p, rows):

@@ -1,0 +1,94 @@
+"""A lower bound of the minimum, by dual variables that get better from step to step.
+
+Whatever the outputs, their residuals G are dual variables, and so is any mean of such. With a convex loss,
+its conjugate, and penalties on all parameters but the intercepts b,
+
+    E* >= D(G) = -sum_i s_i loss*(G_i / s_i, y_i) - 1/2 sum_j (X'G)_j^2 / penalty_j,    sum_i G_i = 0
+
+With the residuals of a point alone that is its `duality_gap`, which on the way of conjugate gradients goes up
+and down, and may come to twenty times what is left. The best mean of these residuals and of that found before
+smooths them, like the residuals of a linear system (Weiss 1994; Zhou & Walker, SIAM J. Sci. Comput. 15,
+1994): for a quadratic E it makes the best of all that the steps have seen, and X is not read.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from secondorder.array_api import dot
+from secondorder.objective import Point
+
+ROUNDING = 16 * np.finfo(float).eps  # of a sum over the rows, relative to its terms
+
+
+class Dual(NamedTuple):
+    """Dual variables (n, K), their `pull` ``X'G`` as some space holds it, and what D takes of them."""
+
+    G: np.ndarray
+    pull: np.ndarray
+    conjugate: float  # sum_i s_i loss*(G_i / s_i, y_i)
+    square: float  # sum_j (X'G)_j^2 / penalty_j
+    size: float  # |G|^2, or more
+
+
+class DualBound:
+    """The best mean of the residuals seen, and the lower bound of ``E*`` that it gives.
+
+    Parameters
+    ----------
+    space
+        Offers ``pull_product(G, of_G, of_F)``, which is ``sum_j (X'G)_j (X'F)_j / penalty_j``, from the pulls
+        of both; and ``hidden(size)``, what rounding may make of half of that where F is G, ``|G|^2 = size``.
+    """
+
+    def __init__(self, space: Any) -> None:
+        self._space = space
+        self._best: Dual | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether any residuals have been seen."""
+        return self._best is not None
+
+    def see(self, point: Point, pull: np.ndarray, intercept: np.ndarray) -> float:
+        """The bound, with the residuals of one more point and their `pull`."""
+        S, G = point.forward.outputs.ravel(), point.G.ravel()
+        square = self._space.pull_product(point.G, pull, pull)
+        new = Dual(point.G, pull, dot(G, S) - float(sum(point.losses)), square, dot(G, G))
+        bound = self._value(new, intercept)
+        if self._best is not None:
+            mean = self._mean(point, new, self._best, intercept)
+            of_mean = self._value(mean, intercept)
+            if of_mean > bound:
+                new, bound = mean, of_mean
+        self._best = new
+        return bound
+
+    def _value(self, dual: Dual, intercept: np.ndarray) -> float:
+        """``D(G)`` but for rounding, as a bound at intercepts next to those of the minimum."""
+        half = dual.square / 2
+        rounding = ROUNDING * (abs(dual.conjugate) + half) + self._space.hidden(dual.size)
+        return float(_of_intercept(dual.G, intercept) - dual.conjugate - half - rounding)
+
+    def _mean(self, point: Point, new: Dual, old: Dual, intercept: np.ndarray) -> Dual:
+        """The mean of `new` dual variables, those of `point`, and `old` ones where D is nearly the largest.
+
+        The divergence between both, ``loss*(old) - loss*(new) - S'(old - new)``, is taken as quadratic.
+        """
+        o, product = point.objective, self._space.pull_product
+        G, pull = old.G - new.G, old.pull - new.pull
+        along = dot(point.forward.outputs.ravel(), G.ravel())
+        across, square = product(new.G, new.pull, pull), product(G, pull, pull)
+        slope = along + across - _of_intercept(G, intercept)
+        curvature = 2 * (old.conjugate - new.conjugate - along) + square
+        part = min(1.0, max(0.0, -slope / curvature)) if curvature > 0 else 0.0
+        for apart, from_new in ((G, new.G), (pull, new.pull)):
+            apart *= part
+            apart += from_new
+        square = new.square + part * (2 * across + part * square)
+        return Dual(G, pull, o.loss.conjugate(G, o.y, o.s), square, max(new.size, old.size))
+
+
+def _of_intercept(G: np.ndarray, intercept: np.ndarray) -> float:
+    """``sum_i b'G_i``, little where the intercepts are solved."""
+    return float(intercept @ np.sum(G, axis=0)) if len(intercept) else 0.0
