@@ -65,12 +65,13 @@ class RowSpace:
     def squared_gradient(self, V: Array, U: Array, penalty: float) -> np.ndarray:
         """``|X' U + penalty Q V|^2`` of every column, X centred, from ``X X'``; no pass over X.
 
-        Infinite where rounding in ``X X'`` may have hidden much of it.
+        With what rounding in ``X X'`` may have hidden of it, so it is rather too large.
         """
         R = U + penalty * (self._T @ V[: self.L.shape[1]])
         squares = np.sum(R * (self._G @ R), axis=0)
-        hidden = np.finfo(float).eps * len(R) * float(np.sum(self._sizes**2)) * np.sum(R**2, axis=0)
-        return np.where(hidden <= 0.1 * squares, squares + hidden, np.inf)
+        rounding = np.finfo(float).eps * (len(R) + np.sqrt(self._design.X.shape[1]))
+        hidden = rounding * float(np.sum(self._sizes**2)) * np.sum(R**2, axis=0)
+        return np.maximum(squares, 0.0) + hidden
 
     def project(self, W: Array) -> np.ndarray:
         """``V = Q' W``, the intercept row unchanged; one pass over X, unless all else is 0."""
