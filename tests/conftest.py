@@ -67,7 +67,8 @@ class Optimality(NamedTuple):
         claimed, found = result.gap**0.5, (self.gap + gained) ** 0.5
         about = 0.22 * claimed + (self.rounding + 1e-3 * tol * self.value) ** 0.5
         closer = result.certificate == "curvature" or found - claimed > about
-        if closer:
+        assert lowest is not None or not closer
+        if lowest is not None:
             assert self.value - lowest <= result.gap + 1e-12 * self.value
         if result.certificate == "curvature":
             assert self.free <= result.gap + self.free_rounding  # of intercepts too

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import Problem, problems
+from scipy.sparse import csr_array, random_array
 
 from secondorder.curvature import GaussNewton, LeadingTerm
 from secondorder.losses import Logistic, Softmax, Squared
@@ -556,3 +557,27 @@ def test_curvature_in_float32_gives_way_where_it_leads_nowhere():
 def test_class_codes_out_of_range_are_told():
     with pytest.raises(ValueError, match="class codes from 0 to 3: give 0 to n_outputs - 1 = 2"):
         fit_linear(np.eye(4), np.arange(4), np.ones(4), loss=Softmax(), n_outputs=3, penalty=1.0)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("b", [-30.0, -38.0, -40.0, -300.0])
+@pytest.mark.parametrize("penalty", [1.0, 1e6])
+def test_a_class_whose_curvature_is_lost_beside_others_is_not_forgotten(sparse, b, penalty):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((300, 150))
+    X, y = np.vstack([A, -A, np.zeros((3, 150))]), rng.integers(0, 2, 603)
+    y[-3:] = 2
+    start = np.zeros((151, 3))
+    start[-1, 2] = b
+    data = csr_array(X) if sparse else X, y, np.ones(603)
+    options = {"loss": Softmax(), "n_outputs": 3, "penalty": penalty}
+    lowest = fit_linear(*data, **options, tol=1e-10).value
+    found = fit_linear(*data, **options, tol=1e-4, w=start.ravel())
+    assert found.status is Status.CONVERGED
+    assert found.value - lowest <= found.gap <= 1e-4 * found.value
+
+
+def test_squares_of_a_matrix_by_columns_are_its_own():
+    X = random_array((60, 60), density=0.1, rng=np.random.default_rng(0), format="csc")
+    D = np.random.default_rng(1).random((60, 2))
+    np.testing.assert_allclose(Design(X, False).squared_rmatmul(D), X.toarray().T ** 2 @ D)

@@ -145,7 +145,8 @@ class Point:
 
     def learn_floor(self, floor: float) -> None:
         """Take the lower bound of E, if it is higher than that known."""
-        vars(self).update(floor=max(floor, self.floor))
+        if floor > self.floor:
+            vars(self).update(floor=floor)
 
     def settled(self) -> "Point":
         """The same point, its penalty term taken from w itself and not carried along."""

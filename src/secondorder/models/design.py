@@ -230,7 +230,7 @@ class Design:
 
     def _squared_rmatmul(self, D: Array) -> Array:
         """``(X * X)' D``."""
-        if issparse(self.X) and self.X.has_canonical_format:
+        if issparse(self.X) and self.X.format == "csr" and self.X.has_canonical_format:
             squares = np.square(self.X.data, dtype=D.dtype)
             return csr_array((squares, self.X.indices, self.X.indptr), self.X.shape).T @ D
         return sum((X * X).T @ D[rows, :] for rows, X in self._blocks(D))

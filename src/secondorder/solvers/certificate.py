@@ -56,7 +56,9 @@ def duality_gap(point: Point) -> float:
 
     With a convex loss and zero gradient in the free intercepts (see `solve_intercept`) it is the Fenchel
     duality gap of the penalised problem, and a bound because E is ``penalty_j``-strongly convex in
-    w_j. There is none where another parameter goes without penalty, or the intercepts are not solved.
+    w_j. There is none where another parameter goes without penalty, or the intercepts are not solved. What a
+    gradient of them that is not quite zero leaves to gain is neglected: it counts only at a start made for
+    it, far along a feature that is nearly constant and has hardly any penalty.
     Where a `floor` of E is known, and closer, it is what E lies above that.
     """
     if not (is_bounded(point) and intercept_is_solved(point)):

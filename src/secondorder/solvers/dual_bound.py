@@ -65,7 +65,7 @@ class DualBound:
         return bound
 
     def _value(self, dual: Dual, intercept: np.ndarray) -> float:
-        """``D(G)`` but for rounding, as a bound at intercepts next to those of the minimum."""
+        """``D(G)`` less rounding, a bound for intercepts next to these, which promise no more if solved."""
         half = dual.square / 2
         rounding = ROUNDING * (abs(dual.conjugate) + half) + self._space.hidden(dual.size)
         return float(_of_intercept(dual.G, intercept) - dual.conjugate - half - rounding)

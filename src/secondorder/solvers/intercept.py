@@ -6,7 +6,8 @@ from secondorder.losses import Softmax
 from secondorder.objective import Point
 
 LASTING = 0.1  # part of the decrease of the last step that another with the same curvature may promise
-SOLVED = 0.01  # part of all slopes that their sum may come to at a solved intercept
+SOLVED = 0.01  # part of the slopes of an output that their sum may come to at a solved intercept
+NOTHING = 1e-14  # part of all slopes that this sum may be in any case
 
 
 def n_free_intercepts(point: Point) -> int:
@@ -27,8 +28,11 @@ def intercept_is_solved(point: Point) -> bool:
 
 
 def slopes_vanish(sums: np.ndarray, sizes: np.ndarray, coupled: bool) -> bool:
-    """Whether the column sums of G are small against those of ``|G|``; each its own, unless `coupled`."""
-    return bool(np.all(np.abs(sums) <= SOLVED * (np.sum(sizes) if coupled else sizes)))
+    """Whether the column sums of G are small against those of ``|G|``, each its own.
+
+    In `coupled` outputs one may be so unlikely that its slopes vanish beside those of others.
+    """
+    return bool(np.all(np.abs(sums) <= SOLVED * sizes + NOTHING * (np.sum(sizes) if coupled else sizes)))
 
 
 def solve_intercept(point: Point, tol: float) -> Point:
@@ -49,15 +53,15 @@ def solve_intercept(point: Point, tol: float) -> Point:
             return point
         inverse = inverse_curvature(point.H.sum(), point.objective.loss.shift_invariant)
         c = -inverse @ g
-        decrease = -0.5 * float(g @ c)
+        decrease, solved, trial = -0.5 * float(g @ c), intercept_is_solved(point), point
         if least < decrease <= point.value:  # more than E, which is not negative, is no promise
             if isinstance(point.objective.loss, Softmax):
                 c = _chord(point, point.objective.loss, inverse, c, decrease, least)
             trial = _backtrack(point, c, decrease)
-        elif not intercept_is_solved(point):
+        elif not solved and 0 < decrease <= least:  # a class that is little beside others
+            trial = _backtrack(point, c, decrease)
+        if not solved and not trial.value < point.value:  # or one whose curvature is lost beside theirs
             trial = _advance(point, -g / np.linalg.norm(g))
-        else:
-            return point
         if trial.value >= point.value:  # nothing left above the rounding of E
             return point
         point = trial

@@ -21,7 +21,12 @@ from secondorder.objective import Point
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.cg import CGStatus
 from secondorder.solvers.dual_bound import DualBound
-from secondorder.solvers.intercept import inverse_curvature, n_free_intercepts, solve_intercept
+from secondorder.solvers.intercept import (
+    intercept_is_solved,
+    inverse_curvature,
+    n_free_intercepts,
+    solve_intercept,
+)
 from secondorder.solvers.preconditioners import Refreshed
 from secondorder.solvers.steps import Step, gradient_to_reach
 
@@ -159,7 +164,7 @@ class _Walk:
         if self._downhill is None:
             point, space = self.point, self.space
             self._downhill = downhill = space.downhill(point, self.here)
-            if self.solved and self.nears():
+            if self.solved and intercept_is_solved(point) and self.nears():
                 floor = self.bound.see(point, space.pull(point, self.here, downhill), space.intercept)
                 point.learn_floor(floor)
         return self._downhill
