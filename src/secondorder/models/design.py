@@ -230,10 +230,7 @@ class Design:
 
     def _squared_rmatmul(self, D: Array) -> Array:
         """``(X * X)' D``."""
-        if issparse(self.X) and self.X.format == "csr" and self.X.has_canonical_format:
-            squares = np.square(self.X.data, dtype=D.dtype)
-            return csr_array((squares, self.X.indices, self.X.indptr), self.X.shape).T @ D
-        return sum((X * X).T @ D[rows, :] for rows, X in self._blocks(D))
+        return sum(_squares(X).T @ D[rows, :] for rows, X in self._blocks(D))
 
     def uncentre(self, W: Array) -> Array:
         """`W` with the intercept that belongs to X itself in its last row, and back by `centre`."""
@@ -504,6 +501,13 @@ def _read_only(a: np.ndarray) -> np.ndarray:
     view = np.asarray(a).view()
     view.flags.writeable = False
     return view
+
+
+def _squares(X: Array) -> Array:
+    """``X * X``, for which SciPy would look for the entries of both in each other."""
+    if issparse(X) and X.has_canonical_format:
+        return csr_array((X.data * X.data, X.indices, X.indptr), X.shape)
+    return X * X
 
 
 def design_matrix(
