@@ -45,9 +45,10 @@ def one_thread():
 class Optimality(NamedTuple):
     """The objective divided by C at fitted coefficients, and how far it can be from its minimum.
 
-    `gap` is ``C/2 |dE/dW|^2``, with an intercept for the centred features, and `free` bounds the decrease
-    that the intercepts still promise. `rounding` and `free_rounding` are what rounding errors in the
-    scores and in the sums over rows can make of them. `wide` tells of a dense X with more columns than rows.
+    `gap` is ``C/2 |dE/dW|^2`` where a Newton step of the intercepts leads, and what that step promises;
+    `free` bounds the decrease that they still promise. `rounding` and `free_rounding` are what rounding
+    errors in the scores and in the sums over rows can make of them. `wide` tells of a dense X with more
+    columns than rows.
     """
 
     value: float
@@ -100,8 +101,13 @@ def optimality():
         H = -(P.T @ P)  # of the intercepts; rows sum to 0
         np.fill_diagonal(H, 0)
         np.fill_diagonal(H, -H.sum(axis=1))
+        # The dual variables are residuals with sums 0: after a Newton step of the intercepts.
+        c = model.fit_intercept * np.linalg.pinv(H, hermitian=True) @ G.sum(axis=0)
+        apart = c - np.where(target, c, 0).sum(axis=1, keepdims=True)  # from the target's
+        balanced = G - P * (apart - np.sum(others * apart, axis=1, keepdims=True))
+        imbalance = c @ G.sum(axis=0)
         if n_classes == 2:
-            G, H = G[:, 1:], H[1:, 1:]
+            G, H, balanced = G[:, 1:], H[1:, 1:], balanced[:, 1:]
         doubt = 1e-15 * np.abs(G) * (4 + magnitude.max(axis=1, keepdims=True))
         flattest = max(np.linalg.eigvalsh(H)[int(n_classes > 2)], 1e-300)  # but for the shift of all classes
 
@@ -109,8 +115,9 @@ def optimality():
             return 0.5 * model.C * np.sum(g**2), 0.5 * model.fit_intercept * c @ c / flattest
 
         mean = np.asarray(X.mean(axis=0)).reshape(-1, 1) * model.fit_intercept
-        g, c = X.T @ G - mean * G.sum(axis=0) + W.T / model.C, G.sum(axis=0)
-        gap, free = norms(g, c)
+        g = X.T @ balanced - mean * balanced.sum(axis=0) + W.T / model.C
+        gap, free = norms(g, G.sum(axis=0))
+        gap += imbalance
         rounding, free_rounding = norms(abs(X).T @ doubt + abs(mean) * doubt.sum(axis=0), doubt.sum(axis=0))
         value, wide = losses.sum() + np.sum(W**2) / (2 * model.C), not issparse(X) and np.diff(X.shape)[0] > 0
         return Optimality(value, gap, rounding, free, free_rounding, wide)

@@ -1,5 +1,6 @@
 """Laws of the outer loop: what it reaches, certifies, counts and refuses."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -27,7 +28,7 @@ from secondorder.solvers import (
 )
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.costs import choose_preconditioner
-from secondorder.solvers.intercept import solve_intercept
+from secondorder.solvers.intercept import balanced, imbalance, solve_intercept
 from secondorder.solvers.linear import SOLVERS, LinearProblem
 from secondorder.solvers.preconditioners import HalfJacobi
 from secondorder.solvers.steps import minimize_along
@@ -581,3 +582,61 @@ def test_squares_of_a_matrix_by_columns_are_its_own():
     X = random_array((60, 60), density=0.1, rng=np.random.default_rng(0), format="csc")
     D = np.random.default_rng(1).random((60, 2))
     np.testing.assert_allclose(Design(X, False).squared_rmatmul(D), X.toarray().T ** 2 @ D)
+
+
+@given(
+    seed=seeds,
+    n_classes=st.integers(2, 4),
+    tied=st.sampled_from([1.0, 1e3, 1e6]),
+    penalty=st.sampled_from([1e-3, 1.0]),
+    off=st.sampled_from([0.0, 1e-8, 1e-5, 1e-3]),
+    n=st.sampled_from([40, 2500]),
+)
+def test_a_bound_holds_beside_intercepts_that_are_nearly_solved(seed, n_classes, tied, penalty, off, n):
+    """From where a feature that hardly varies and the intercepts hide each other, far from the optimum."""
+    rng = np.random.default_rng(seed)
+    X = np.column_stack([rng.standard_normal((n, 2)), tied + rng.standard_normal(n) / 10])
+    target = rng.permutation(np.arange(n) % n_classes)
+    loss, y, K = (Logistic(), target.astype(float), 1) if n_classes == 2 else (Softmax(), target, n_classes)
+    strengths = np.repeat([penalty] * 3 + [0.0], K)
+    s = rng.uniform(0.5, 2, n)
+    o = Objective(Linear(K), loss, design_matrix(csr_array(X)), y, s, strengths)
+    best = minimize(o, np.zeros(4 * K), tol=1e-10, max_iter=200)
+    W = best.w.reshape(4, K) + rng.standard_normal((4, K)) * [[1e-3], [1e-3], [1.0], [0.0]]
+    W[3] -= tied * (W[2] - best.w.reshape(4, K)[2])
+    start = solve_intercept(o.at(W.ravel()), 1e-15).shift(off * rng.standard_normal(K))
+    rounding = 1e-13 * tied * np.sum(np.abs(W)) * np.sum(s)
+    for gradient_known in (False, True):
+        point = solve_intercept(start, np.inf)
+        if gradient_known:
+            assert np.all(np.isfinite(point.gradient))
+        same = balanced(point)
+        assert same.value == point.value
+        if not np.isfinite(imbalance(same)):
+            assert off > 0
+            continue
+        np.testing.assert_allclose(np.sum(same.residuals, axis=0), 0, atol=2e-12 * np.sum(point.pull[1]))
+        assert duality_gap(same) >= (point.value - best.value) * (1 - 1e-9) - rounding
+        plain = point.forward.vjp(same.residuals) + strengths * same.w
+        np.testing.assert_allclose(same.gradient, plain, rtol=1e-9, atol=1e-11 * tied * np.sum(s))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_start_tied_to_the_intercept_is_not_called_solved(solver, n_classes):
+    """What a nearly solved intercept promises is little, and much more beside a large feature."""
+    rng = np.random.default_rng(1)
+    X = csr_array(np.column_stack([rng.standard_normal((200, 2)), 1e3 + rng.standard_normal(200) / 10]))
+    y, one = rng.integers(0, n_classes, 200), np.ones(200)
+    loss, K = (Logistic(), 1) if n_classes == 2 else (Softmax(), n_classes)
+    y = y if K > 1 else y.astype(float)
+    fit = partial(fit_linear, X, y, one, loss=loss, n_outputs=K, penalty=1e-3, solver=solver)
+    best = fit(tol=1e-12)
+    for tol in (1e-3, 1e-5, 1e-7):
+        for far in (1e-3, 1e-2, 0.1, 1.0):
+            w = best.w.reshape(4, K).copy()
+            w[2] += far
+            w[3] -= 1e3 * far
+            found = fit(tol=tol, w=w.ravel())
+            assert found.converged
+            assert found.value - best.value <= found.gap + 1e-10 * best.value

@@ -20,7 +20,7 @@ from secondorder.solvers import LinearProblem, LineSearch, Status, minimize, spa
 from secondorder.solvers import linear as solver
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.dual_bound import DualBound
-from secondorder.solvers.intercept import solve_intercept
+from secondorder.solvers.intercept import balanced, solve_intercept
 from secondorder.solvers.span_search import (
     EXACT,
     FeatureCoordinates,
@@ -111,11 +111,11 @@ def test_a_mean_of_residuals_bounds_the_minimum(problem, n_points, in_row_space)
     w = o.at(problem.w).w
     bound = None
     for step in range(n_points):
-        point = solve_intercept(o.at(w), 1e-15)
+        point = balanced(solve_intercept(o.at(w), 1e-15))
         space = RowCoordinates(point) if in_row_space else FeatureCoordinates(point, None)
         here = space.of(point)
         bound = bound or DualBound(space)
-        floor = bound.see(point, space.pull(point, here, space.downhill(point, here)), space.intercept)
+        floor = bound.see(point, space.pull(point, here, space.downhill(point, here)))
         slack = 1e-9 * (1 + point.value)
         assert floor <= best.value + slack
         assert floor >= point.value - duality_gap(point) - slack

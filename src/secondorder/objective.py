@@ -46,6 +46,11 @@ class Objective:
         uniform = m and bool(np.all(self.penalty[:m] == self.penalty[0]))
         return (float(self.penalty[0]), m) if uniform else None
 
+    @cached_property
+    def n_free_at_the_end(self) -> int:
+        """How many of the last parameters have no penalty (NumPy only)."""
+        return len(self.penalty) - int(np.max(np.flatnonzero(self.penalty), initial=-1)) - 1
+
     def penalty_product(self, a: Array, b: Array) -> float:
         """``sum_j penalty_j a_j b_j``."""
         if self.uniform is None:
@@ -78,6 +83,7 @@ class Point:
     known_penalty: float | None = None  # the second term of E, from whoever made the point
     known_loss: tuple[Any, Array, OutputHessian] | None = None  # and the first with its derivatives
     floor: float = -np.inf  # a lower bound of E everywhere, as far as it is known
+    dual: tuple[Array, Array] | None = None  # dual variables (n, K) next to G, and what they cost (K,)
 
     @property
     def w(self) -> Array:
@@ -113,6 +119,11 @@ class Point:
         return self._loss[1]
 
     @property
+    def residuals(self) -> Array:
+        """The dual variables, G itself unless others are known."""
+        return self.G if self.dual is None else self.dual[0]
+
+    @property
     def H(self) -> OutputHessian:
         """``d2E/dS2``, a K x K block for each row."""
         return self._loss[2]
@@ -124,8 +135,8 @@ class Point:
 
     @cached_property
     def gradient(self) -> Array:
-        """``g = J' G + penalty w``, shape (P,); one backward pass."""
-        return plus_product(self.forward.vjp(self.G), self.objective.penalty, self.w)
+        """``g = J' G + penalty w``, shape (P,), with the `residuals` for G; one backward pass."""
+        return plus_product(self.forward.vjp(self.residuals), self.objective.penalty, self.w)
 
     @cached_property
     def squared_gradient(self) -> float:
@@ -148,10 +159,18 @@ class Point:
         if floor > self.floor:
             vars(self).update(floor=floor)
 
+    def with_dual(self, residuals: Array, cost: Array, gradient: Array | None) -> "Point":
+        """The same point with other dual variables, and the gradient they make if it is known."""
+        dual = residuals, cost
+        point = replace(self, known_penalty=self.penalty_term, known_loss=self._loss, dual=dual)
+        known = {"pull": self.pull} | ({} if gradient is None else {"gradient": gradient})
+        vars(point).update(known)
+        return point
+
     def settled(self) -> "Point":
         """The same point, its penalty term taken from w itself and not carried along."""
         known_loss = vars(self).get("_loss", self.known_loss)
-        return Point(self.objective, self.forward, known_loss=known_loss, floor=self.floor)
+        return replace(self, known_penalty=None, known_loss=known_loss, dual=None)
 
     def along(self, d: Array) -> "Ray":
         """The points ``w + t d``."""

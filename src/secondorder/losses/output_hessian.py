@@ -86,7 +86,7 @@ class OutputHessian:
         c = 1 / (1 + xp.sqrt(xp.where(tau < 1, 1 - tau, xp.zeros_like(tau))))
         return F - c[:, None, None] * self.u[:, :, None] * z[:, None, :]
 
-    def rows(self, rows: slice) -> "OutputHessian":
+    def rows(self, rows: slice | Array) -> "OutputHessian":
         """The blocks of some rows."""
         u = self.u if self.u is None or self.u is self.d else self.u[rows, :]
         d = self.d[rows, :]

@@ -10,7 +10,7 @@ from secondorder.array_api import column_sums
 from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace
 from secondorder.objective import Point
-from secondorder.solvers.intercept import intercept_is_solved, n_free_intercepts, slopes_vanish
+from secondorder.solvers.intercept import balance, balanced, imbalance, n_free_intercepts
 from secondorder.solvers.separation import Outlook, outlook
 
 TRUSTED = 1e-9  # rounding of outputs that leaves a certificate from X X' as good as one from X
@@ -54,22 +54,24 @@ def is_bounded(point: Point) -> bool:
 def duality_gap(point: Point) -> float:
     """``sum_j g_j^2 / (2 penalty_j)``, an upper bound of ``E(w) - E*``; infinite where there is none.
 
-    With a convex loss and zero gradient in the free intercepts (see `solve_intercept`) it is the Fenchel
-    duality gap of the penalised problem, and a bound because E is ``penalty_j``-strongly convex in
-    w_j. There is none where another parameter goes without penalty, or the intercepts are not solved. What a
-    gradient of them that is not quite zero leaves to gain is neglected: it counts only at a start made for
-    it, far along a feature that is nearly constant and has hardly any penalty.
+    With a convex loss it is the Fenchel duality gap of the penalised problem, and a bound because E is
+    ``penalty_j``-strongly convex in w_j. Free intercepts forbid the residuals ``dE/dS`` as dual variables
+    unless these sum to 0: it is a bound of a `balanced` point, with what balancing costs, and for others
+    an estimate that neglects what the intercepts still promise. There is none where another parameter goes
+    without penalty, or the intercepts are far from solved.
     Where a `floor` of E is known, and closer, it is what E lies above that.
     """
-    if not (is_bounded(point) and intercept_is_solved(point)):
+    if not is_bounded(point):
         return np.inf
     penalty, uniform = point.objective.penalty, point.objective.uniform
-    above = max(0.0, point.value - point.floor)
+    last = len(penalty) - n_free_intercepts(point)
+    above, cost = max(0.0, point.value - point.floor), imbalance(point)
+    if not np.isfinite(cost):
+        return above
     with np.errstate(over="ignore"):
         if uniform is not None:
-            return min(above, point.squared_slopes / (2 * uniform[0]))
-        last = len(penalty) - n_free_intercepts(point)
-        return min(above, float(0.5 * np.sum(point.gradient[:last] ** 2 / penalty[:last])))
+            return min(above, point.squared_slopes / (2 * uniform[0]) + cost)
+        return min(above, float(0.5 * np.sum(point.gradient[:last] ** 2 / penalty[:last])) + cost)
 
 
 def curvature_gap(squared_decrement: float, squared_reach: float) -> float:
@@ -127,8 +129,10 @@ class DualityGap:
 
     def start(self, point: Point) -> Verdict:
         """The verdict on a point."""
-        gap = duality_gap(point)
-        return Verdict(gap, Status.CONVERGED if gap <= self.tol * abs(point.value) else None)
+        goal, gap = self.tol * abs(point.value), duality_gap(point)
+        if gap <= goal:
+            gap = duality_gap(balanced(point))
+        return Verdict(gap, Status.CONVERGED if gap <= goal else None)
 
     def after(self, point: Point, before: Array, promised: float, last: Verdict) -> Verdict:
         """The verdict on a point that a step has led to from the outputs `before`."""
@@ -145,15 +149,17 @@ class DualityGap:
 
 def gaps_of_models(point: Point) -> tuple[Array, Array]:
     """The `duality_gap` and E of each of several logistic models, one for each output."""
+    point = balanced(point)
     objective = point.objective
     K = objective.model.n_outputs
     last = len(point.w) - n_free_intercepts(point)
     W, g, penalty = (a[:last].reshape(-1, K) for a in (point.w, point.gradient, objective.penalty))
     values = point.losses + 0.5 * np.sum(penalty * W**2, axis=0)
-    if not (is_bounded(point) and intercept_is_solved(point)):
+    if not is_bounded(point):
         return np.full(K, np.inf), values
+    cost = 0.0 if point.dual is None else point.dual[1]
     with np.errstate(over="ignore"):
-        return 0.5 * np.sum(g**2 / penalty, axis=0), values
+        return 0.5 * np.sum(g**2 / penalty, axis=0) + cost, values
 
 
 def gaps_on_rows(point: Point, space: RowSpace, penalty: float) -> tuple[Array, Array, Array]:
@@ -165,11 +171,14 @@ def gaps_on_rows(point: Point, space: RowSpace, penalty: float) -> tuple[Array, 
     o, K = point.objective, point.objective.model.n_outputs
     V = point.w.reshape(-1, K)
     S, rounding = space.outputs(V)
-    losses, G, _ = o.loss.evaluate(S, o.y, o.s)
+    losses, G, H = o.loss.evaluate(S, o.y, o.s)
     values = np.sum(V[: space.L.shape[1]] ** 2, axis=0) * penalty / 2
-    gaps = space.squared_gradient(V, G, penalty) / (2 * penalty)
-    solved = not point.forward.n_intercepts or slopes_vanish(*column_sums(G), o.loss.shift_invariant)
-    if not solved or rounding > TRUSTED:
+    cost = np.zeros(K)
+    if point.forward.n_intercepts:
+        rows, h, cost = balance(H, column_sums(G))
+        G[rows] -= h
+    gaps = space.squared_gradient(V, G, penalty) / (2 * penalty) + cost
+    if rounding > TRUSTED:
         gaps = np.full(K, np.inf)
     if isinstance(losses, float):
         return np.array([np.sum(gaps)]), np.array([losses + np.sum(values)]), S

@@ -17,6 +17,7 @@ import numpy as np
 
 from secondorder.array_api import dot
 from secondorder.objective import Point
+from secondorder.solvers.intercept import imbalance
 
 ROUNDING = 16 * np.finfo(float).eps  # of a sum over the rows, relative to its terms
 
@@ -50,27 +51,29 @@ class DualBound:
         """Whether any residuals have been seen."""
         return self._best is not None
 
-    def see(self, point: Point, pull: np.ndarray, intercept: np.ndarray) -> float:
+    def see(self, point: Point, pull: np.ndarray) -> float:
         """The bound, with the residuals of one more point and their `pull`."""
-        S, G = point.forward.outputs.ravel(), point.G.ravel()
-        square = self._space.pull_product(point.G, pull, pull)
-        new = Dual(point.G, pull, dot(G, S) - float(sum(point.losses)), square, dot(G, G))
-        bound = self._value(new, intercept)
+        G = point.residuals
+        square = self._space.pull_product(G, pull, pull)
+        along = dot(G.ravel(), point.forward.outputs.ravel())
+        conjugate = along - float(sum(point.losses)) + imbalance(point)
+        new = Dual(G, pull, conjugate, square, dot(G.ravel(), G.ravel()))
+        bound = self._value(new)
         if self._best is not None:
-            mean = self._mean(point, new, self._best, intercept)
-            of_mean = self._value(mean, intercept)
+            mean = self._mean(point, new, self._best)
+            of_mean = self._value(mean)
             if of_mean > bound:
                 new, bound = mean, of_mean
         self._best = new
         return bound
 
-    def _value(self, dual: Dual, intercept: np.ndarray) -> float:
-        """``D(G)`` less rounding, a bound for intercepts next to these, which promise no more if solved."""
+    def _value(self, dual: Dual) -> float:
+        """``D(G)`` less rounding."""
         half = dual.square / 2
         rounding = ROUNDING * (abs(dual.conjugate) + half) + self._space.hidden(dual.size)
-        return float(_of_intercept(dual.G, intercept) - dual.conjugate - half - rounding)
+        return float(-dual.conjugate - half - rounding)
 
-    def _mean(self, point: Point, new: Dual, old: Dual, intercept: np.ndarray) -> Dual:
+    def _mean(self, point: Point, new: Dual, old: Dual) -> Dual:
         """The mean of `new` dual variables, those of `point`, and `old` ones where D is nearly the largest.
 
         The divergence between both, ``loss*(old) - loss*(new) - S'(old - new)``, is taken as quadratic.
@@ -79,7 +82,7 @@ class DualBound:
         G, pull = old.G - new.G, old.pull - new.pull
         along = dot(point.forward.outputs.ravel(), G.ravel())
         across, square = product(new.G, new.pull, pull), product(G, pull, pull)
-        slope = along + across - _of_intercept(G, intercept)
+        slope = along + across
         curvature = 2 * (old.conjugate - new.conjugate - along) + square
         part = min(1.0, max(0.0, -slope / curvature)) if curvature > 0 else 0.0
         for apart, from_new in ((G, new.G), (pull, new.pull)):
@@ -87,8 +90,3 @@ class DualBound:
             apart += from_new
         square = new.square + part * (2 * across + part * square)
         return Dual(G, pull, o.loss.conjugate(G, o.y, o.s), square, max(new.size, old.size))
-
-
-def _of_intercept(G: np.ndarray, intercept: np.ndarray) -> float:
-    """``sum_i b'G_i``, little where the intercepts are solved."""
-    return float(intercept @ np.sum(G, axis=0)) if len(intercept) else 0.0

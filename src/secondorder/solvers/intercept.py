@@ -2,19 +2,20 @@
 
 import numpy as np
 
-from secondorder.losses import Softmax
+from secondorder.losses import OutputHessian, Softmax
 from secondorder.objective import Point
 
 LASTING = 0.1  # part of the decrease of the last step that another with the same curvature may promise
 SOLVED = 0.01  # part of the slopes of an output that their sum may come to at a solved intercept
 NOTHING = 1e-14  # part of all slopes that this sum may be in any case
+BALANCED = 1e-12  # part of the slopes of an output that rounding may leave of their sum
+SOME = 200  # rows, or more, that balance the slopes
 
 
 def n_free_intercepts(point: Point) -> int:
     """The number of intercepts that are not penalised (they are the last parameters)."""
     n_intercepts = point.forward.n_intercepts
-    penalty = point.objective.penalty
-    return n_intercepts if n_intercepts and not np.any(penalty[-n_intercepts:]) else 0
+    return n_intercepts if n_intercepts and point.objective.n_free_at_the_end >= n_intercepts else 0
 
 
 def intercept_is_solved(point: Point) -> bool:
@@ -27,12 +28,67 @@ def intercept_is_solved(point: Point) -> bool:
     return slopes_vanish(*point.pull, point.objective.loss.shift_invariant)
 
 
-def slopes_vanish(sums: np.ndarray, sizes: np.ndarray, coupled: bool) -> bool:
-    """Whether the column sums of G are small against those of ``|G|``, each its own.
+def slopes_vanish(sums: np.ndarray, sizes: np.ndarray, coupled: bool, part: float = SOLVED) -> bool:
+    """Whether the column sums of G are at most a `part` of those of ``|G|``, each of its own.
 
     In `coupled` outputs one may be so unlikely that its slopes vanish beside those of others.
     """
-    return bool(np.all(np.abs(sums) <= SOLVED * sizes + NOTHING * (np.sum(sizes) if coupled else sizes)))
+    return bool(np.all(np.abs(sums) <= part * sizes + NOTHING * (np.sum(sizes) if coupled else sizes)))
+
+
+def balanced(point: Point) -> Point:
+    """The same point with residuals that are dual variables, for intercepts that are nearly solved.
+
+    Those of a logistic model are feasible only if their columns sum to 0. Such are ``G_i - H_i c`` where
+    ``sum_i H_i c = sum_i G_i`` over some of the rows: a Newton step in the intercepts, for these rows.
+    They belong to probabilities ``p_ik (1 - c_k + c'p_i)``, while no c_k is further than 1 from another or
+    from 0, which differ from p_i by a divergence of at most ``c'H_i c``, as its bound by chi squared says.
+    The sum of these is what they cost; it is infinite where the intercepts are too far from solved.
+    A gradient that is known is changed as the residuals are.
+    """
+    if point.dual is not None or not n_free_intercepts(point):
+        return point
+    rows, h, cost = balance(point.H, point.pull)
+    residuals, gradient = point.G.copy(), vars(point).get("gradient")
+    residuals[rows] -= h
+    if gradient is not None:
+        gradient = gradient - point.forward.X.rows(rows).rmatmul(h).ravel()
+    return point.with_dual(residuals, cost, gradient)
+
+
+def balance(
+    H: OutputHessian, pull: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows that `balanced` changes, what it takes off their residuals, and the cost of each output.
+
+    `pull` holds the column sums of these residuals, and of their absolute values.
+    """
+    sums, sizes = pull
+    n, K = H.d.shape
+    for stride in sorted({max(1, n // SOME), 1}, reverse=True):
+        rows = np.arange(0, n, stride)
+        some = H.rows(rows)
+        A = some.sum()
+        inverse = inverse_curvature(A, H.shift_invariant)
+        c = inverse @ sums
+        c += inverse @ (sums - A @ c)  # what rounding left of an ill-conditioned A
+        h = some @ np.broadcast_to(c, (len(rows), K))
+        left = sums - np.sum(h, axis=0)
+        if np.ptp(np.append(c, 0.0)) <= 1 and slopes_vanish(left, sizes, H.shift_invariant, BALANCED):
+            return rows, h, c * sums
+    return rows[:0], h[:0], np.full(K, np.inf)
+
+
+def imbalance(point: Point) -> float:
+    """What its dual variables cost; taken as nothing until it is `balanced`, if the intercepts are solved."""
+    if point.dual is not None:
+        return float(np.sum(point.dual[1]))
+    return 0.0 if intercept_is_solved(point) else np.inf
+
+
+def is_balanced(point: Point) -> bool:
+    """Whether its residuals are dual variables."""
+    return not n_free_intercepts(point) or (point.dual is not None and bool(np.isfinite(imbalance(point))))
 
 
 def solve_intercept(point: Point, tol: float) -> Point:
@@ -42,7 +98,7 @@ def solve_intercept(point: Point, tol: float) -> Point:
     several steps are made with the same curvature. Where the loss has gone flat, with all probabilities at
     0 or 1, it goes along the gradient until there is curvature again.
     """
-    if not n_free_intercepts(point):
+    if is_balanced(point):
         return point
     inverse = None
     for _ in range(50):
@@ -66,6 +122,20 @@ def solve_intercept(point: Point, tol: float) -> Point:
             return point
         point = trial
     return point
+
+
+def polish_intercept(point: Point) -> Point:
+    """The point with its intercepts solved to the rounding of their gradient, where E says no more."""
+    if is_balanced(point):
+        return point
+    decrement = np.inf
+    while True:
+        g = point.pull[0]
+        c = -inverse_curvature(point.H.sum(), point.objective.loss.shift_invariant) @ g
+        last, decrement = decrement, -float(g @ c)
+        if not 0 < decrement <= LASTING * last:
+            return point
+        point = point.shift(c)
 
 
 def _chord(

@@ -10,9 +10,9 @@ from secondorder.array_api import array_namespace
 from secondorder.curvature import GaussNewton
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective, Point
-from secondorder.solvers.certificate import DualityGap, NewtonDecrement, Status, is_bounded
+from secondorder.solvers.certificate import DualityGap, NewtonDecrement, Status, duality_gap, is_bounded
 from secondorder.solvers.cg import CGStatus
-from secondorder.solvers.intercept import solve_intercept
+from secondorder.solvers.intercept import balanced, polish_intercept, solve_intercept
 from secondorder.solvers.steps import LineSearch
 
 DRIFT = 1e-4  # part of the largest outputs so far that is more than the last ones where their rounding counts
@@ -202,7 +202,7 @@ def descend(
 ) -> tuple[Result, Point]:
     """`minimize` from a point, and the point where it ended."""
     rule = LineSearch(tol=tol) if step is None else step
-    point, scale = solve_intercept(start, 1e-6 * tol), rule.initial_scale
+    (point, closely), scale = _intercept_solved(start, tol, False), rule.initial_scale
     _check_finite(point)
     if judge is None:
         judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
@@ -239,7 +239,7 @@ def descend(
             verdict = judge.stuck(point, promised, verdict)
             break
         before, point, scale = point.forward.outputs, taken.point, taken.scale
-        point = solve_intercept(point, 1e-6 * tol)
+        point, closely = _intercept_solved(point, tol, closely)
         verdict = judge.after(point, before, promised, verdict)
         if verdict.status is Status.CONVERGED and DRIFT * largest > max(1.0, _largest(point.forward.outputs)):
             (point, verdict), largest = _looked_at_again(point, verdict, judge, tol), 0.0
@@ -248,6 +248,17 @@ def descend(
     status = verdict.status or Status.MAX_ITER
     w, value = verdict.best or (point.w, point.value)
     return Result(w, status, value, verdict.gap, judge.name, tuple(rows)), point
+
+
+def _intercept_solved(point: Point, tol: float, closely: bool) -> tuple[Point, bool]:
+    """The point with its intercepts solved, and whether a gap of `tol` wants them as close as can be."""
+    point = solve_intercept(point, 1e-6 * tol)
+    goal = tol * abs(point.value)
+    if not closely and duality_gap(point) > goal:
+        return point, False
+    if not closely and duality_gap(certain := balanced(point)) <= goal:
+        return certain, False
+    return polish_intercept(point), True
 
 
 def _row(iteration: int, point: Point, verdict: Any, *of_step: Any) -> Iteration:
@@ -272,7 +283,7 @@ def _looked_at_again(point: Point, verdict: Any, judge: Any, tol: float) -> tupl
     """The verdict on `point` with outputs made anew, not updated from step to step from far larger ones."""
     if not isinstance(judge, DualityGap):
         return point, verdict
-    point = solve_intercept(Point(point.objective, point.forward.anew()), 1e-6 * tol)
+    point, _ = _intercept_solved(Point(point.objective, point.forward.anew()), tol, True)
     return point, judge.start(point)
 
 

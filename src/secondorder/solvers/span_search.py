@@ -22,8 +22,9 @@ from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.cg import CGStatus
 from secondorder.solvers.dual_bound import DualBound
 from secondorder.solvers.intercept import (
-    intercept_is_solved,
+    balanced,
     inverse_curvature,
+    is_balanced,
     n_free_intercepts,
     solve_intercept,
 )
@@ -151,7 +152,6 @@ class _Walk:
         self.here = space.of(point)
         self.last: list[Vector] = []
         self.n_steps, self.high = 0, np.inf  # since it was begun, and the gradient's norm at times
-        self.solved = True  # the intercepts, which dual variables want
         self.bound = DualBound(space)
         self._downhill: Downhill | None = None
 
@@ -164,9 +164,8 @@ class _Walk:
         if self._downhill is None:
             point, space = self.point, self.space
             self._downhill = downhill = space.downhill(point, self.here)
-            if self.solved and intercept_is_solved(point) and self.nears():
-                floor = self.bound.see(point, space.pull(point, self.here, downhill), space.intercept)
-                point.learn_floor(floor)
+            if is_balanced(point) and self.nears():
+                point.learn_floor(self.bound.see(point, space.pull(point, self.here, downhill)))
         return self._downhill
 
     def _begin_anew(self, norm: float) -> None:
@@ -196,9 +195,9 @@ class _Walk:
             point, space = self.point, self.space
             intercept = space.intercept = space.intercept + lowest.shift
             forward = space.forward(point.forward, here, intercept, lowest.outputs)
-            self.point = Point(point.objective, forward, lowest.penalty, lowest.loss)
+            reached = Point(point.objective, forward, lowest.penalty, lowest.loss, point.floor)
+            self.point = balanced(reached) if tol < np.inf else reached
             self.last, self._downhill, self.n_steps = [step], None, self.n_steps + 1
-            self.solved = tol < np.inf
         return lowest
 
 
@@ -332,7 +331,7 @@ class RowCoordinates:
         """The way down from `point`, which learns its gradient's norm."""
         v = -self._penalty * here.coordinates
         R = self._rows(v)
-        R -= point.G
+        R -= point.residuals
         T = self._design.row_gram_product(R)
         if self._square > 0:
             T += v[-1] * self._S
