@@ -16,6 +16,7 @@ from secondorder.kernels.tiles import backward, forward
 
 BLOCK_BYTES = 2**19  # rows in flight, to stay in the second-level cache
 CONVERTED = 96  # rows converted at a time where X is in another precision or order
+AT_ONCE = 8  # outputs for which a tile multiplies an entry in about the time that reading one takes
 LINE = 16  # converted rows are padded to a multiple of this, whole cache lines
 
 
@@ -153,7 +154,7 @@ def _converted_product(X, mean, d, u, shift_invariant, V, bias, out, sums, start
 
 def _parts(X: np.ndarray, n_outputs: int) -> list[tuple[int, int]]:
     """The rows each thread takes."""
-    bounds = row_bounds(X.shape[0], X.size * n_outputs)
+    bounds = row_bounds(X.shape[0], X.size * max(1, n_outputs // AT_ONCE))
     return list(pairwise(bounds))
 
 

@@ -144,7 +144,7 @@ def row_bounds(n_rows: int, multiplications: int) -> np.ndarray:
     if parts <= 1:
         return np.array([0, n_rows])
     parts = min(parts, n_threads())
-    return np.linspace(0, n_rows, parts + 1).astype(np.int64)
+    return np.arange(parts + 1) * n_rows // parts
 
 
 def nonzero_bounds(indptr: np.ndarray, multiplications: int) -> np.ndarray:
@@ -152,7 +152,7 @@ def nonzero_bounds(indptr: np.ndarray, multiplications: int) -> np.ndarray:
     parts = len(row_bounds(len(indptr) - 1, multiplications)) - 1
     if parts == 1:
         return np.array([0, len(indptr) - 1])
-    bounds = np.searchsorted(indptr, np.linspace(0, indptr[-1], parts + 1))
+    bounds = np.searchsorted(indptr, np.arange(parts + 1) * int(indptr[-1]) // parts)
     bounds[0], bounds[-1] = 0, len(indptr) - 1
     return bounds.astype(np.int64)
 

@@ -19,6 +19,7 @@ from secondorder.linear_model._callbacks import CallbackSupportMixin
 from secondorder.losses import Logistic, Loss, Softmax
 from secondorder.solvers.linear import SOLVERS
 
+LARGEST_CODE = 2.0**53  # to which floats hold all integers
 FEW_NUMBERS = 2**16  # from here on what scikit-learn's checks cost does not count
 
 
@@ -162,7 +163,7 @@ class LinearClassifier(CallbackSupportMixin, ResponsesMixin, BaseEstimator):
         self.classes_, codes = _encode(y)
         s = self._weights(X, y, codes, sample_weight)
         if len(self.classes_) == 2:
-            return y, TrainingData(X, codes.astype(np.float64), s, Logistic(), 1)
+            return y, TrainingData(X, codes.astype(np.float64, copy=False), s, Logistic(), 1)
         return y, TrainingData(X, codes, s, Softmax(), len(self.classes_))
 
     @contextmanager
@@ -194,7 +195,7 @@ class LinearClassifier(CallbackSupportMixin, ResponsesMixin, BaseEstimator):
             raise ValueError(
                 f"class_weight={self.class_weight!r}: give finite weights that are not negative."
             )
-        s = s * factors.take(codes)
+        s = s * factors.take(codes.astype(np.intp, copy=False))
         self._check_totals(codes, s, "class_weight")
         return s
 
@@ -227,13 +228,20 @@ class LinearClassifier(CallbackSupportMixin, ResponsesMixin, BaseEstimator):
 
 def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The labels in `y`, sorted, and the position of each row's among them."""
+    if y.dtype.kind == "f" and np.all(np.abs(y) < LARGEST_CODE):
+        whole = y.astype(np.intp)
+        if np.array_equal(whole, y):
+            classes, codes = _encode(whole)
+            return classes.astype(y.dtype), codes
     if y.dtype.kind in "iub":
         low, high = int(y.min()), int(y.max())
         if high - low > len(y) or high > np.iinfo(np.intp).max:
             classes = np.unique(y)
             return classes, np.searchsorted(classes, y)
+        if high - low <= 1:
+            return np.arange(low, high + 1).astype(y.dtype), (y != low).astype(np.float64)
         above = np.subtract(y, low, dtype=np.intp)
-        taken = np.flatnonzero(np.bincount(above)) if high - low > 1 else np.arange(high - low + 1)
+        taken = np.flatnonzero(np.bincount(above))
         classes = (taken + low).astype(y.dtype)
         if len(taken) == high - low + 1:
             return classes, above

@@ -21,7 +21,6 @@ BOUND = "curvature"  # the name of the certificate
 STEPS = 16  # at most
 FREE_STEPS = 8  # the same without penalty, where there may be no optimum
 DEPTH = 3  # steps combined
-SLOW = 0.1  # part of the decrease last promised that makes another Hessian worth its sweep
 FAR = 1000  # times the gap asked for: where curvature from elsewhere promises that, it is not good for long
 BLURRED = 0.01  # part of the least curvature that rounding may come to
 STEEP = 0.5  # part of the slope at the start of a step that its end may have
@@ -214,13 +213,18 @@ def chord(
         best = Chord(seen, near, values, gaps, tuple(rows))
         if best.arrived(tol) or any(metric.hopeless for metric in near_by):
             break
-        slow = len(steps) > 0 and promised[0] > SLOW * last[0]
+        slow = len(steps) > 0 and _steps_left(promised[0], last[0], tol * values[0]) > 1 + len(W) / NARROW
         far = look is not None and first and not looked and np.any(promised > FAR * tol * values)
         again = bool(far or (alone and look is None and (narrow or slow)))
         steps.append((W, step, g))
         last, W, seen = promised, _combined(steps[-DEPTH:]), None
     assert best is not None
     return best
+
+
+def _steps_left(promised: float, last: float, goal: float) -> float:
+    """How many more steps it takes to promise no more than `goal`, if each promises less as the last did."""
+    return float(np.log(max(1.0, promised / goal)) / np.log(last / promised)) if goal > 0 else np.inf
 
 
 def _swept(objective: Objective, W: np.ndarray, near: Near) -> tuple[Seen, Near]:
