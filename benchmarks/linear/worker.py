@@ -41,6 +41,13 @@ def next_tolerance(tol: float, gap: float, order: int) -> float:
     return tol * min(max((0.5 * target / max(gap, 1e-300)) ** (1 / order), 1e-3), 0.5)
 
 
+def fits_wanted(seconds: float, first: bool) -> int:
+    """How many fits to make at one tolerance, where those so far took so long."""
+    if seconds < 0.1:
+        return 10
+    return 3 if seconds < 0.5 else 2 if first else 1
+
+
 def sweep(solver: Solver, task: Task, best: float, proved: bool) -> str:
     """Fit until the last target is reached; the reason why the sweep ended.
 
@@ -55,7 +62,7 @@ def sweep(solver: Solver, task: Task, best: float, proved: bool) -> str:
         times = [seconds]
         if first:
             say(event="first", first=seconds)
-        while len(times) < (3 if sum(times) < 0.5 else 2 if first else 1):
+        while len(times) < fits_wanted(sum(times), first):
             times.append(timed(fit, tol)[0])
         value = objective(task.X, task.y, task.C, *result[:2], solver.penalises_intercept)
         say(
