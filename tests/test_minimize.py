@@ -229,7 +229,8 @@ def test_one_forward_and_one_backward_pass_an_iteration_none_a_trial(
     assert result.n_iter >= 1
     assert result.n_trials >= result.n_iter
     assert design.forward == result.n_iter + result.n_products, "none at w = 0"
-    assert design.backward == 1 + result.n_iter + result.n_products
+    more = design.backward - (1 + result.n_iter + result.n_products)
+    assert 0 <= more <= int(intercept), "one where the certificate wants the intercepts closer"
     assert result.passes == design.forward + design.backward
 
 
@@ -612,7 +613,7 @@ def test_a_bound_holds_beside_intercepts_that_are_nearly_solved(seed, n_classes,
             assert np.all(np.isfinite(point.gradient))
         same = balanced(point)
         assert same.value == point.value
-        if not np.isfinite(imbalance(same)):
+        if not np.all(np.isfinite(imbalance(same))):
             assert off > 0
             continue
         np.testing.assert_allclose(np.sum(same.residuals, axis=0), 0, atol=2e-12 * np.sum(point.pull[1]))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -21,6 +21,8 @@ BOUND = "curvature"  # the name of the certificate
 STEPS = 16  # at most
 FREE_STEPS = 8  # the same without penalty, where there may be no optimum
 DEPTH = 3  # steps combined
+SLOW = 0.1  # part of the decrease last promised that makes another Hessian worth its sweeps
+CHEAP = 2  # sweeps for a Hessian; a dearer one is to save more steps than it costs
 FAR = 1000  # times the gap asked for: where curvature from elsewhere promises that, it is not good for long
 BLURRED = 0.01  # part of the least curvature that rounding may come to
 STEEP = 0.5  # part of the slope at the start of a step that its end may have
@@ -213,8 +215,8 @@ def chord(
         best = Chord(seen, near, values, gaps, tuple(rows))
         if best.arrived(tol) or any(metric.hopeless for metric in near_by):
             break
-        slow = len(steps) > 0 and _steps_left(promised[0], last[0], tol * values[0]) > 1 + len(W) / NARROW
         far = look is not None and first and not looked and np.any(promised > FAR * tol * values)
+        slow = len(steps) > 0 and _is_slow(promised[0], last[0], tol * values[0], objective.X.X)
         again = bool(far or (alone and look is None and (narrow or slow)))
         steps.append((W, step, g))
         last, W, seen = promised, _combined(steps[-DEPTH:]), None
@@ -222,9 +224,12 @@ def chord(
     return best
 
 
-def _steps_left(promised: float, last: float, goal: float) -> float:
-    """How many more steps it takes to promise no more than `goal`, if each promises less as the last did."""
-    return float(np.log(max(1.0, promised / goal)) / np.log(last / promised)) if goal > 0 else np.inf
+def _is_slow(promised: float, last: float, goal: float, X: Any) -> bool:
+    """Whether another Hessian repays, if each step promises less as the last did, down to `goal`."""
+    if promised <= SLOW * last or goal <= 0:
+        return promised > SLOW * last
+    cost = (X.nnz if issparse(X) else X.size) / X.shape[0] / NARROW  # in sweeps
+    return bool(cost <= CHEAP or np.log(promised / goal) / np.log(last / promised) > 1 + cost)
 
 
 def _swept(objective: Objective, W: np.ndarray, near: Near) -> tuple[Seen, Near]:

@@ -56,7 +56,7 @@ class DualBound:
         G = point.residuals
         square = self._space.pull_product(G, pull, pull)
         along = dot(G.ravel(), point.forward.outputs.ravel())
-        conjugate = along - float(sum(point.losses)) + imbalance(point)
+        conjugate = along - float(sum(point.losses)) + float(np.sum(imbalance(point)))
         new = Dual(G, pull, conjugate, square, dot(G.ravel(), G.ravel()))
         bound = self._value(new)
         if self._best is not None:

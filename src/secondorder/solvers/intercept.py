@@ -36,7 +36,7 @@ def slopes_vanish(sums: np.ndarray, sizes: np.ndarray, coupled: bool, part: floa
     return bool(np.all(np.abs(sums) <= part * sizes + NOTHING * (np.sum(sizes) if coupled else sizes)))
 
 
-def balanced(point: Point) -> Point:
+def balanced(point: Point, cheap: float = np.inf) -> Point:
     """The same point with residuals that are dual variables, for intercepts that are nearly solved.
 
     Those of a logistic model are feasible only if their columns sum to 0. Such are ``G_i - H_i c`` where
@@ -44,11 +44,12 @@ def balanced(point: Point) -> Point:
     They belong to probabilities ``p_ik (1 - c_k + c'p_i)``, while no c_k is further than 1 from another or
     from 0, which differ from p_i by a divergence of at most ``c'H_i c``, as its bound by chi squared says.
     The sum of these is what they cost; it is infinite where the intercepts are too far from solved.
-    A gradient that is known is changed as the residuals are.
+    A gradient that is known is changed as the residuals are. Some rows will do where they cost no more than
+    is `cheap`; all of them cost least.
     """
     if point.dual is not None or not n_free_intercepts(point):
         return point
-    rows, h, cost = balance(point.H, point.pull)
+    rows, h, cost = balance(point.H, point.pull, cheap)
     residuals, gradient = point.G.copy(), vars(point).get("gradient")
     residuals[rows] -= h
     if gradient is not None:
@@ -57,7 +58,7 @@ def balanced(point: Point) -> Point:
 
 
 def balance(
-    H: OutputHessian, pull: tuple[np.ndarray, np.ndarray]
+    H: OutputHessian, pull: tuple[np.ndarray, np.ndarray], cheap: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rows that `balanced` changes, what it takes off their residuals, and the cost of each output.
 
@@ -74,21 +75,25 @@ def balance(
         c += inverse @ (sums - A @ c)  # what rounding left of an ill-conditioned A
         h = some @ np.broadcast_to(c, (len(rows), K))
         left = sums - np.sum(h, axis=0)
-        if np.ptp(np.append(c, 0.0)) <= 1 and slopes_vanish(left, sizes, H.shift_invariant, BALANCED):
+        feasible = np.ptp(np.append(c, 0.0)) <= 1
+        feasible = feasible and slopes_vanish(left, sizes, H.shift_invariant, BALANCED)
+        if feasible and (stride == 1 or np.sum(c * sums) <= cheap):
             return rows, h, c * sums
     return rows[:0], h[:0], np.full(K, np.inf)
 
 
-def imbalance(point: Point) -> float:
-    """What its dual variables cost; taken as nothing until it is `balanced`, if the intercepts are solved."""
+def imbalance(point: Point) -> np.ndarray:
+    """What dual variables cost each output; nothing until they are `balanced`, if intercepts are solved."""
     if point.dual is not None:
-        return float(np.sum(point.dual[1]))
-    return 0.0 if intercept_is_solved(point) else np.inf
+        return point.dual[1]
+    return np.full(point.forward.outputs.shape[1], 0.0 if intercept_is_solved(point) else np.inf)
 
 
 def is_balanced(point: Point) -> bool:
     """Whether its residuals are dual variables."""
-    return not n_free_intercepts(point) or (point.dual is not None and bool(np.isfinite(imbalance(point))))
+    return not n_free_intercepts(point) or (
+        point.dual is not None and bool(np.all(np.isfinite(point.dual[1])))
+    )
 
 
 def solve_intercept(point: Point, tol: float) -> Point:

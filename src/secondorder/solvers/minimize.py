@@ -10,12 +10,21 @@ from secondorder.array_api import array_namespace
 from secondorder.curvature import GaussNewton
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective, Point
-from secondorder.solvers.certificate import DualityGap, NewtonDecrement, Status, duality_gap, is_bounded
+from secondorder.solvers.certificate import (
+    LITTLE,
+    DualityGap,
+    NewtonDecrement,
+    Status,
+    certified_gap,
+    duality_gap,
+    is_bounded,
+)
 from secondorder.solvers.cg import CGStatus
 from secondorder.solvers.intercept import balanced, polish_intercept, solve_intercept
 from secondorder.solvers.steps import LineSearch
 
 DRIFT = 1e-4  # part of the largest outputs so far that is more than the last ones where their rounding counts
+ENOUGH = 0.01  # part of the decrease that a step promised, which intercepts may leave to the next
 PATIENCE = 5  # iterations without any gain that make a stall
 
 
@@ -141,10 +150,12 @@ def minimize(
     """Minimise ``E(w)`` by steps of second order until ``(E - E*) / E <= tol``, certified.
 
     That is for a convex objective; for others `judge` says when to end. After every step the intercepts
-    are solved exactly on the outputs at hand, which makes `secondorder.solvers.certificate.duality_gap` a
-    bound. An iteration makes one forward and one backward pass over X besides the products and the
-    preconditioner; each step of a `secondorder.solvers.span_search.SpanSearch` makes both, or one of two
-    reads in coordinates of the row space.
+    are solved on the outputs at hand, nearly: what they may still promise is counted where
+    `secondorder.solvers.certificate.certified_gap` ends the iteration, and where that is too much they are
+    solved closely, for one backward pass. An iteration makes one forward and one backward pass over X
+    besides the products and the preconditioner; each step of a
+    `secondorder.solvers.span_search.SpanSearch` makes both, or one of two reads in coordinates of the row
+    space.
 
     Parameters
     ----------
@@ -202,7 +213,7 @@ def descend(
 ) -> tuple[Result, Point]:
     """`minimize` from a point, and the point where it ended."""
     rule = LineSearch(tol=tol) if step is None else step
-    (point, closely), scale = _intercept_solved(start, tol, False), rule.initial_scale
+    (point, closely), scale = _intercept_solved(start, tol, False, 0.0), rule.initial_scale
     _check_finite(point)
     if judge is None:
         judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
@@ -239,26 +250,37 @@ def descend(
             verdict = judge.stuck(point, promised, verdict)
             break
         before, point, scale = point.forward.outputs, taken.point, taken.scale
-        point, closely = _intercept_solved(point, tol, closely)
+        point, closely = _intercept_solved(point, tol, closely, taken.promised)
         verdict = judge.after(point, before, promised, verdict)
         if verdict.status is Status.CONVERGED and DRIFT * largest > max(1.0, _largest(point.forward.outputs)):
             (point, verdict), largest = _looked_at_again(point, verdict, judge, tol), 0.0
         record(taken.n_products, taken.scale, taken.n_trials, taken.cg_status)
         del before, taken  # they hold arrays as large as the outputs
-    status = verdict.status or Status.MAX_ITER
+    status, gap = verdict.status or Status.MAX_ITER, _closing_gap(point, verdict, judge)
     w, value = verdict.best or (point.w, point.value)
-    return Result(w, status, value, verdict.gap, judge.name, tuple(rows)), point
+    return Result(w, status, value, gap, judge.name, tuple(rows)), point
 
 
-def _intercept_solved(point: Point, tol: float, closely: bool) -> tuple[Point, bool]:
-    """The point with its intercepts solved, and whether a gap of `tol` wants them as close as can be."""
-    point = solve_intercept(point, 1e-6 * tol)
+def _intercept_solved(point: Point, tol: float, closely: bool, promised: float) -> tuple[Point, bool]:
+    """The point with its intercepts solved, and whether a gap of `tol` wants them as close as can be.
+
+    They may leave little of what the last step `promised`, where what they leave is counted.
+    """
+    counted = point.value and np.isfinite(promised) and is_bounded(point)
+    part = ENOUGH * promised / abs(point.value) if counted else 0.0
+    point = solve_intercept(point, max(1e-6 * tol, part))
     goal = tol * abs(point.value)
-    if not closely and duality_gap(point) > goal:
+    if not closely and (estimate := duality_gap(point)) > goal:
         return point, False
-    if not closely and duality_gap(certain := balanced(point)) <= goal:
+    if not closely and duality_gap(certain := balanced(point, LITTLE * estimate)) <= goal:
         return certain, False
     return polish_intercept(point), True
+
+
+def _closing_gap(point: Point, verdict: Any, judge: Any) -> float:
+    """The gap at the end; where it has not come down to the tolerance it is an estimate until then."""
+    estimated = verdict.status is not Status.CONVERGED and isinstance(judge, DualityGap)
+    return certified_gap(point) if estimated else verdict.gap
 
 
 def _row(iteration: int, point: Point, verdict: Any, *of_step: Any) -> Iteration:
@@ -283,7 +305,7 @@ def _looked_at_again(point: Point, verdict: Any, judge: Any, tol: float) -> tupl
     """The verdict on `point` with outputs made anew, not updated from step to step from far larger ones."""
     if not isinstance(judge, DualityGap):
         return point, verdict
-    point, _ = _intercept_solved(Point(point.objective, point.forward.anew()), tol, True)
+    point, _ = _intercept_solved(Point(point.objective, point.forward.anew()), tol, True, 0.0)
     return point, judge.start(point)
 
 
