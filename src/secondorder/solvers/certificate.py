@@ -10,12 +10,8 @@ from secondorder.array_api import column_sums
 from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace
 from secondorder.objective import Point
-from secondorder.solvers.intercept import (
-    balance,
-    balanced,
-    imbalance,
-    n_free_intercepts,
-)
+from secondorder.solvers.dual_variables import balance, balanced, imbalance
+from secondorder.solvers.intercept import n_free_intercepts
 from secondorder.solvers.separation import Outlook, outlook
 
 LITTLE = 0.1  # part of a gap that may be added for intercepts, if that saves time
@@ -38,13 +34,15 @@ class Status(Enum):
 class Verdict(NamedTuple):
     """The gap ``E(w) - E*`` as far as it is known, and how the iteration ends there, if it does.
 
-    `settled` tells whether the outputs have come to rest, where that matters; `best` holds parameters
-    preferred to the last, and E there; the others are of held-out rows.
+    `settled` tells whether the outputs have come to rest, where that matters, and `closer` whether the gap
+    is too large only for intercepts that are not solved closely; `best` holds parameters preferred to the
+    last, and E there; the others are of held-out rows.
     """
 
     gap: float
     status: Status | None = None
     settled: bool = True
+    closer: bool = False
     best: tuple[Array, float] | None = None
     validation_loss: float = np.nan
     validation_score: float = np.nan
@@ -67,7 +65,7 @@ def duality_gap(point: Point) -> float:
     without penalty, or the intercepts are far from solved.
     Where a `floor` of E is known, and closer, it is what E lies above that.
     """
-    if not is_bounded(point):
+    if not (is_bounded(point) and np.isfinite(point.value)):
         return np.inf
     penalty, uniform = point.objective.penalty, point.objective.uniform
     last = len(penalty) - n_free_intercepts(point)
@@ -140,10 +138,11 @@ class DualityGap:
 
     def start(self, point: Point) -> Verdict:
         """The verdict on a point."""
-        goal, gap = self.tol * abs(point.value), duality_gap(point)
-        if gap <= goal:
-            gap = certified_gap(point)
-        return Verdict(gap, Status.CONVERGED if gap <= goal else None)
+        gap, arrived = self.estimate(point)
+        if not arrived:
+            return Verdict(gap)
+        gap, arrived = self.certify(point)
+        return Verdict(gap, Status.CONVERGED if arrived else None, closer=not arrived)
 
     def after(self, point: Point, before: Array, promised: float, last: Verdict) -> Verdict:
         """The verdict on a point that a step has led to from the outputs `before`."""
@@ -152,6 +151,23 @@ class DualityGap:
     def stuck(self, point: Point, promised: float, last: Verdict) -> Verdict:
         """The verdict on a point that no step leads on from."""
         return Verdict(last.gap, Status.PRECISION)
+
+    def close(self, point: Point, last: Verdict) -> Verdict:
+        """The last verdict, its gap no estimate."""
+        if last.status is Status.CONVERGED:
+            return last
+        gap, arrived = self.certify(point)
+        return last._replace(gap=gap, status=Status.CONVERGED if arrived else last.status)
+
+    def estimate(self, point: Point) -> tuple[float, bool]:
+        """The gap, and whether it is small enough, if intercepts that are nearly solved are so exactly."""
+        gap = duality_gap(point)
+        return gap, gap <= self.tol * abs(point.value)
+
+    def certify(self, point: Point) -> tuple[float, bool]:
+        """The gap, and whether it is small enough."""
+        gap = certified_gap(point)
+        return gap, gap <= self.tol * abs(point.value)
 
     def worthwhile(self, point: Point, promised: float) -> bool:
         """Whether a step with the decrease `promised` by its model is to be taken."""
@@ -169,6 +185,11 @@ def gaps_of_models(point: Point) -> tuple[Array, Array]:
         return np.full(K, np.inf), values
     with np.errstate(over="ignore"):
         return 0.5 * np.sum(g**2 / penalty, axis=0) + imbalance(point), values
+
+
+def certified_gaps(point: Point) -> tuple[Array, Array]:
+    """The `gaps_of_models` of the point, `balanced`."""
+    return gaps_of_models(balanced(point, LITTLE * float(np.min(gaps_of_models(point)[0]))))
 
 
 def gaps_on_rows(point: Point, space: RowSpace, penalty: float) -> tuple[Array, Array, Array]:
@@ -198,14 +219,16 @@ def gaps_on_rows(point: Point, space: RowSpace, penalty: float) -> tuple[Array, 
 class DualityGaps(DualityGap):
     """Judges points of several logistic models at once: each has to come to its own relative gap."""
 
-    def start(self, point: Point) -> Verdict:
-        """The verdict on a point."""
-        gaps, values = gaps_of_models(point)
-        arrived = bool(np.all(gaps <= self.tol * np.abs(values)))
-        if arrived:
-            gaps, _ = gaps_of_models(balanced(point, LITTLE * float(np.sum(gaps))))
-            arrived = bool(np.all(gaps <= self.tol * np.abs(values)))
-        return Verdict(float(np.sum(gaps)), Status.CONVERGED if arrived else None)
+    def estimate(self, point: Point) -> tuple[float, bool]:
+        """The sum of the gaps, and whether each is small enough, as for one model."""
+        return self._of_all(*gaps_of_models(point))
+
+    def certify(self, point: Point) -> tuple[float, bool]:
+        """The sum of the gaps, and whether each is small enough."""
+        return self._of_all(*certified_gaps(point))
+
+    def _of_all(self, gaps: Array, values: Array) -> tuple[float, bool]:
+        return float(np.sum(gaps)), bool(np.all(gaps <= self.tol * np.abs(values)))
 
 
 @dataclass(frozen=True)

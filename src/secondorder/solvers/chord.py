@@ -225,7 +225,7 @@ def chord(
 
 
 def _is_slow(promised: float, last: float, goal: float, X: Any) -> bool:
-    """Whether another Hessian repays, if each step promises less as the last did, down to `goal`."""
+    """Whether another Hessian repays: the steps to `goal`, each as good as the last, cost more than it."""
     if promised <= SLOW * last or goal <= 0:
         return promised > SLOW * last
     cost = (X.nnz if issparse(X) else X.size) / X.shape[0] / NARROW  # in sweeps

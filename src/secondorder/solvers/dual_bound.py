@@ -17,7 +17,7 @@ import numpy as np
 
 from secondorder.array_api import dot
 from secondorder.objective import Point
-from secondorder.solvers.intercept import imbalance
+from secondorder.solvers.dual_variables import imbalance
 
 ROUNDING = 16 * np.finfo(float).eps  # of a sum over the rows, relative to its terms
 
@@ -27,9 +27,10 @@ class Dual(NamedTuple):
 
     G: np.ndarray
     pull: np.ndarray
-    conjugate: float  # sum_i s_i loss*(G_i / s_i, y_i)
+    conjugate: float  # sum_i s_i loss*(G_i / s_i, y_i), or a little more
     square: float  # sum_j (X'G)_j^2 / penalty_j
     size: float  # |G|^2, or more
+    left: float  # sum_k |b_k sum_i G_ik|, as rounding leaves it, or more
 
 
 class DualBound:
@@ -39,7 +40,8 @@ class DualBound:
     ----------
     space
         Offers ``pull_product(G, of_G, of_F)``, which is ``sum_j (X'G)_j (X'F)_j / penalty_j``, from the pulls
-        of both; and ``hidden(size)``, what rounding may make of half of that where F is G, ``|G|^2 = size``.
+        of both; ``hidden(size)``, what rounding may make of half of that where F is G, ``|G|^2 = size``; and
+        the `intercept` at hand.
     """
 
     def __init__(self, space: Any) -> None:
@@ -57,7 +59,9 @@ class DualBound:
         square = self._space.pull_product(G, pull, pull)
         along = dot(G.ravel(), point.forward.outputs.ravel())
         conjugate = along - float(sum(point.losses)) + float(np.sum(imbalance(point)))
-        new = Dual(G, pull, conjugate, square, dot(G.ravel(), G.ravel()))
+        b = self._space.intercept
+        left = float(np.abs(b) @ np.abs(np.sum(G, axis=0))) if len(b) else 0.0
+        new = Dual(G, pull, conjugate, square, dot(G.ravel(), G.ravel()), left)
         bound = self._value(new)
         if self._best is not None:
             mean = self._mean(point, new, self._best)
@@ -71,7 +75,7 @@ class DualBound:
         """``D(G)`` less rounding."""
         half = dual.square / 2
         rounding = ROUNDING * (abs(dual.conjugate) + half) + self._space.hidden(dual.size)
-        return float(-dual.conjugate - half - rounding)
+        return float(-dual.conjugate - half - rounding - dual.left)
 
     def _mean(self, point: Point, new: Dual, old: Dual) -> Dual:
         """The mean of `new` dual variables, those of `point`, and `old` ones where D is nearly the largest.
@@ -89,4 +93,5 @@ class DualBound:
             apart *= part
             apart += from_new
         square = new.square + part * (2 * across + part * square)
-        return Dual(G, pull, o.loss.conjugate(G, o.y, o.s), square, max(new.size, old.size))
+        size, left = max(new.size, old.size), max(new.left, old.left)
+        return Dual(G, pull, o.loss.conjugate(G, o.y, o.s), square, size, left)

@@ -2,14 +2,12 @@
 
 import numpy as np
 
-from secondorder.losses import OutputHessian, Softmax
+from secondorder.losses import Softmax
 from secondorder.objective import Point
 
 LASTING = 0.1  # part of the decrease of the last step that another with the same curvature may promise
 SOLVED = 0.01  # part of the slopes of an output that their sum may come to at a solved intercept
 NOTHING = 1e-14  # part of all slopes that this sum may be in any case
-BALANCED = 1e-12  # part of the slopes of an output that rounding may leave of their sum
-SOME = 200  # rows, or more, that balance the slopes
 
 
 def n_free_intercepts(point: Point) -> int:
@@ -36,61 +34,8 @@ def slopes_vanish(sums: np.ndarray, sizes: np.ndarray, coupled: bool, part: floa
     return bool(np.all(np.abs(sums) <= part * sizes + NOTHING * (np.sum(sizes) if coupled else sizes)))
 
 
-def balanced(point: Point, cheap: float = np.inf) -> Point:
-    """The same point with residuals that are dual variables, for intercepts that are nearly solved.
-
-    Those of a logistic model are feasible only if their columns sum to 0. Such are ``G_i - H_i c`` where
-    ``sum_i H_i c = sum_i G_i`` over some of the rows: a Newton step in the intercepts, for these rows.
-    They belong to probabilities ``p_ik (1 - c_k + c'p_i)``, while no c_k is further than 1 from another or
-    from 0, which differ from p_i by a divergence of at most ``c'H_i c``, as its bound by chi squared says.
-    The sum of these is what they cost; it is infinite where the intercepts are too far from solved.
-    A gradient that is known is changed as the residuals are. Some rows will do where they cost no more than
-    is `cheap`; all of them cost least.
-    """
-    if point.dual is not None or not n_free_intercepts(point):
-        return point
-    rows, h, cost = balance(point.H, point.pull, cheap)
-    residuals, gradient = point.G.copy(), vars(point).get("gradient")
-    residuals[rows] -= h
-    if gradient is not None:
-        gradient = gradient - point.forward.X.rows(rows).rmatmul(h).ravel()
-    return point.with_dual(residuals, cost, gradient)
-
-
-def balance(
-    H: OutputHessian, pull: tuple[np.ndarray, np.ndarray], cheap: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rows that `balanced` changes, what it takes off their residuals, and the cost of each output.
-
-    `pull` holds the column sums of these residuals, and of their absolute values.
-    """
-    sums, sizes = pull
-    n, K = H.d.shape
-    for stride in sorted({max(1, n // SOME), 1}, reverse=True):
-        rows = np.arange(0, n, stride)
-        some = H.rows(rows)
-        A = some.sum()
-        inverse = inverse_curvature(A, H.shift_invariant)
-        c = inverse @ sums
-        c += inverse @ (sums - A @ c)  # what rounding left of an ill-conditioned A
-        h = some @ np.broadcast_to(c, (len(rows), K))
-        left = sums - np.sum(h, axis=0)
-        feasible = np.ptp(np.append(c, 0.0)) <= 1
-        feasible = feasible and slopes_vanish(left, sizes, H.shift_invariant, BALANCED)
-        if feasible and (stride == 1 or np.sum(c * sums) <= cheap):
-            return rows, h, c * sums
-    return rows[:0], h[:0], np.full(K, np.inf)
-
-
-def imbalance(point: Point) -> np.ndarray:
-    """What dual variables cost each output; nothing until they are `balanced`, if intercepts are solved."""
-    if point.dual is not None:
-        return point.dual[1]
-    return np.full(point.forward.outputs.shape[1], 0.0 if intercept_is_solved(point) else np.inf)
-
-
 def is_balanced(point: Point) -> bool:
-    """Whether its residuals are dual variables."""
+    """Whether its residuals are known to be dual variables, see `secondorder.solvers.dual_variables`."""
     return not n_free_intercepts(point) or (
         point.dual is not None and bool(np.all(np.isfinite(point.dual[1])))
     )
@@ -133,14 +78,16 @@ def polish_intercept(point: Point) -> Point:
     """The point with its intercepts solved to the rounding of their gradient, where E says no more."""
     if is_balanced(point):
         return point
-    decrement = np.inf
+    before, last = point, np.inf
     while True:
         g = point.pull[0]
         c = -inverse_curvature(point.H.sum(), point.objective.loss.shift_invariant) @ g
-        last, decrement = decrement, -float(g @ c)
-        if not 0 < decrement <= LASTING * last:
+        decrement = -float(g @ c)
+        if not decrement < last:
+            return before
+        if decrement == 0 or decrement > LASTING * last:
             return point
-        point = point.shift(c)
+        before, last, point = point, decrement, point.shift(c)
 
 
 def _chord(

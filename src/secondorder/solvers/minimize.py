@@ -10,17 +10,9 @@ from secondorder.array_api import array_namespace
 from secondorder.curvature import GaussNewton
 from secondorder.losses.output_hessian import Array
 from secondorder.objective import Objective, Point
-from secondorder.solvers.certificate import (
-    LITTLE,
-    DualityGap,
-    NewtonDecrement,
-    Status,
-    certified_gap,
-    duality_gap,
-    is_bounded,
-)
+from secondorder.solvers.certificate import DualityGap, NewtonDecrement, Status, is_bounded
 from secondorder.solvers.cg import CGStatus
-from secondorder.solvers.intercept import balanced, polish_intercept, solve_intercept
+from secondorder.solvers.intercept import polish_intercept, solve_intercept
 from secondorder.solvers.steps import LineSearch
 
 DRIFT = 1e-4  # part of the largest outputs so far that is more than the last ones where their rounding counts
@@ -31,8 +23,8 @@ PATIENCE = 5  # iterations without any gain that make a stall
 class Iteration(NamedTuple):
     """One row of the history: the state at the start of an iteration, and the step that led there.
 
-    `gap` is the bound of ``E - E*``; `passes` counts the reads of X so far. `validation_loss` and
-    `validation_score` are those of held-out rows, where there are any.
+    `gap` is the bound of ``E - E*``, an estimate before the last row; `passes` counts the reads of X so far.
+    `validation_loss` and `validation_score` are those of held-out rows, where there are any.
     """
 
     iteration: int
@@ -213,12 +205,11 @@ def descend(
 ) -> tuple[Result, Point]:
     """`minimize` from a point, and the point where it ended."""
     rule = LineSearch(tol=tol) if step is None else step
-    (point, closely), scale = _intercept_solved(start, tol, False, 0.0), rule.initial_scale
+    point, scale, rows = solve_intercept(start, 1e-6 * tol), rule.initial_scale, list(history)
     _check_finite(point)
     if judge is None:
         judge = DualityGap(tol) if is_bounded(point) else NewtonDecrement(tol)
-    verdict = judge.start(point)
-    rows = list(history)
+    point, verdict, closely = _judged(judge, point, judge.start(point), False)
 
     def record(*of_step: Any) -> None:
         rows.append(_row(len(rows), point, verdict, *of_step))
@@ -250,37 +241,44 @@ def descend(
             verdict = judge.stuck(point, promised, verdict)
             break
         before, point, scale = point.forward.outputs, taken.point, taken.scale
-        point, closely = _intercept_solved(point, tol, closely, taken.promised)
+        point = _intercept_solved(point, tol, closely, taken.promised)
         verdict = judge.after(point, before, promised, verdict)
+        point, verdict, closely = _judged(judge, point, verdict, closely)
         if verdict.status is Status.CONVERGED and DRIFT * largest > max(1.0, _largest(point.forward.outputs)):
             (point, verdict), largest = _looked_at_again(point, verdict, judge, tol), 0.0
         record(taken.n_products, taken.scale, taken.n_trials, taken.cg_status)
         del before, taken  # they hold arrays as large as the outputs
-    status, gap = verdict.status or Status.MAX_ITER, _closing_gap(point, verdict, judge)
+    verdict, rows[-1] = _closed(judge, point, verdict, rows[-1])
     w, value = verdict.best or (point.w, point.value)
-    return Result(w, status, value, gap, judge.name, tuple(rows)), point
+    status = verdict.status or Status.MAX_ITER
+    return Result(w, status, value, verdict.gap, judge.name, tuple(rows)), point
 
 
-def _intercept_solved(point: Point, tol: float, closely: bool, promised: float) -> tuple[Point, bool]:
-    """The point with its intercepts solved, and whether a gap of `tol` wants them as close as can be.
+def _intercept_solved(point: Point, tol: float, closely: bool, promised: float) -> Point:
+    """The point with its intercepts solved, as `closely` as rounding lets or as the next step needs it.
 
     They may leave little of what the last step `promised`, where what they leave is counted.
     """
     counted = point.value and np.isfinite(promised) and is_bounded(point)
     part = ENOUGH * promised / abs(point.value) if counted else 0.0
     point = solve_intercept(point, max(1e-6 * tol, part))
-    goal = tol * abs(point.value)
-    if not closely and (estimate := duality_gap(point)) > goal:
-        return point, False
-    if not closely and duality_gap(certain := balanced(point, LITTLE * estimate)) <= goal:
-        return certain, False
-    return polish_intercept(point), True
+    return polish_intercept(point) if closely else point
 
 
-def _closing_gap(point: Point, verdict: Any, judge: Any) -> float:
-    """The gap at the end; where it has not come down to the tolerance it is an estimate until then."""
-    estimated = verdict.status is not Status.CONVERGED and isinstance(judge, DualityGap)
-    return certified_gap(point) if estimated else verdict.gap
+def _judged(judge: Any, point: Point, verdict: Any, closely: bool) -> tuple[Point, Any, bool]:
+    """The point, with intercepts solved closely if that is what the verdict wants; and the verdict then."""
+    if not (isinstance(judge, DualityGap) and verdict.closer):
+        return point, verdict, closely
+    point = polish_intercept(point)
+    return point, judge.start(point), True
+
+
+def _closed(judge: Any, point: Point, verdict: Any, last: Iteration) -> tuple[Any, Iteration]:
+    """The verdict, and the last row of the history, with a gap that is no estimate."""
+    if not isinstance(judge, DualityGap):
+        return verdict, last
+    verdict = judge.close(point, verdict)
+    return verdict, last._replace(gap=verdict.gap, passes=point.objective.X.passes)
 
 
 def _row(iteration: int, point: Point, verdict: Any, *of_step: Any) -> Iteration:
@@ -305,7 +303,7 @@ def _looked_at_again(point: Point, verdict: Any, judge: Any, tol: float) -> tupl
     """The verdict on `point` with outputs made anew, not updated from step to step from far larger ones."""
     if not isinstance(judge, DualityGap):
         return point, verdict
-    point, _ = _intercept_solved(Point(point.objective, point.forward.anew()), tol, True, 0.0)
+    point = _intercept_solved(Point(point.objective, point.forward.anew()), tol, True, 0.0)
     return point, judge.start(point)
 
 

@@ -15,10 +15,9 @@ from secondorder.losses.output_hessian import Array
 from secondorder.models import RowSpace, design_matrix
 from secondorder.models.linear import LinearForward, RowForward
 from secondorder.objective import Objective, Point
-from secondorder.solvers.certificate import DualityGaps, Status, gaps_of_models, gaps_on_rows
+from secondorder.solvers.certificate import DualityGaps, Status, certified_gaps, gaps_on_rows
 from secondorder.solvers.chord import Chord, Near, Seen, chord, chord_repays, lightest, metrics, sweep_around
 from secondorder.solvers.costs import choose_preconditioner, product_cost, worth_reducing
-from secondorder.solvers.intercept import balanced
 from secondorder.solvers.linear import (
     LinearProblem,
     blas_at_rest,
@@ -356,7 +355,7 @@ class _Path:
         start, rounding = self._start(objective, bases, a)
         result, point = descend_linear(start, preconditioner, solver=self.solver, **options)
         if self.space is None:
-            gaps, values = gaps_of_models(balanced(point, 0.0)) if several else ([result.gap], [result.value])
+            gaps, values = certified_gaps(point) if several else ([result.gap], [result.value])
             solution = self._solution(point, rounding)
             return _Solved(result, point, solution, point.forward.outputs, gaps, values)
         W = point.w.reshape(-1, K)

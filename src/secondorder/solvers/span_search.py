@@ -21,8 +21,8 @@ from secondorder.objective import Point
 from secondorder.solvers.certificate import duality_gap
 from secondorder.solvers.cg import CGStatus
 from secondorder.solvers.dual_bound import DualBound
+from secondorder.solvers.dual_variables import balanced
 from secondorder.solvers.intercept import (
-    balanced,
     inverse_curvature,
     is_balanced,
     n_free_intercepts,
@@ -107,7 +107,7 @@ class SpanSearch:
             S, o = point.forward.outputs, point.objective
             zeros = np.zeros_like(S), np.zeros(point.forward.n_intercepts)
             point = Point(o, RowForward.of(point.forward.X, S, *zeros), 0.0)
-        point = solve_intercept(point, 1e-6 * self.tol)
+        point = balanced(solve_intercept(point, 1e-6 * self.tol), np.inf)
         self._walk_from(point).downhill()
         return point
 
@@ -196,7 +196,7 @@ class _Walk:
             intercept = space.intercept = space.intercept + lowest.shift
             forward = space.forward(point.forward, here, intercept, lowest.outputs)
             reached = Point(point.objective, forward, lowest.penalty, lowest.loss, point.floor)
-            self.point = balanced(reached) if tol < np.inf else reached
+            self.point = balanced(reached, np.inf) if tol < np.inf else reached
             self.last, self._downhill, self.n_steps = [step], None, self.n_steps + 1
         return lowest
 
