@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from secondorder.losses import Logistic, Softmax, Squared
 from secondorder.models import Design, Linear
-from secondorder.models.design import CompiledDesign
+from secondorder.models.compiled_design import CompiledDesign
 from secondorder.objective import Objective
 
 

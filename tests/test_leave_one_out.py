@@ -12,7 +12,7 @@ from sklearn import datasets
 from sklearn.preprocessing import StandardScaler
 
 from secondorder.losses import Logistic, Softmax, Squared
-from secondorder.models.design import CompiledDesign
+from secondorder.models.compiled_design import CompiledDesign
 from secondorder.solvers import LinearProblem, Status, fit_linear, leave_one_out, refit_some, refit_without
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,7 +13,8 @@ from scipy.sparse import csr_array, random_array
 from secondorder.curvature import GaussNewton, LeadingTerm
 from secondorder.losses import Logistic, Softmax, Squared
 from secondorder.models import Linear, design_matrix
-from secondorder.models.design import CompiledDesign, Design
+from secondorder.models.compiled_design import CompiledDesign
+from secondorder.models.design import Design
 from secondorder.objective import Objective
 from secondorder.solvers import (
     Blocks,

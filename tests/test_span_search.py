@@ -14,7 +14,7 @@ from secondorder.curvature import GaussNewton
 from secondorder.kernels import compiled_at_any_size, features_repay
 from secondorder.losses import Logistic, Softmax
 from secondorder.models import Linear, design_matrix
-from secondorder.models.design import CompiledDesign
+from secondorder.models.compiled_design import CompiledDesign
 from secondorder.objective import Objective
 from secondorder.solvers import LinearProblem, LineSearch, Status, minimize, span_search
 from secondorder.solvers import linear as solver

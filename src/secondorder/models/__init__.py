@@ -1,7 +1,8 @@
 """Models: outputs S and products with their Jacobian J = dS/dw."""
 
 from secondorder.models.activations import ACTIVATIONS, Activation
-from secondorder.models.design import Design, design_matrix
+from secondorder.models.compiled_design import design_matrix
+from secondorder.models.design import Design
 from secondorder.models.initial_weights import INITIAL_WEIGHTS
 from secondorder.models.linear import Linear
 from secondorder.models.mlp import MLP

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from secondorder.losses import Logistic
-from secondorder.models.design import CompiledDesign
+from secondorder.models.compiled_design import CompiledDesign
 from secondorder.models.linear import LinearForward, LinearRay
 from secondorder.objective import Objective, Point, Ray
 from secondorder.solvers.certificate import Status, curvature_gap, dual_gap_nearby

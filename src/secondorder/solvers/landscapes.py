@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import issparse
 
-from secondorder.models.design import CompiledDesign
+from secondorder.models.compiled_design import CompiledDesign
 from secondorder.objective import Objective
 
 CHORD = 0.1  # part of what a step of intercepts promised that the next with the same curvature may
